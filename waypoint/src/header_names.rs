@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::stage::is_spelling;
 use http::{HeaderMap, HeaderName, header};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Names that start so are dropped at the edge. `-` stands for `_`, too.
 const DROPPED_PREFIXES: [&[u8]; 5] =
@@ -99,15 +100,43 @@ pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName, which: Spell
     }
 }
 
+/// Headers of which this proxy has decided what they say, so that no trailer says it: those that the route's stages take out or set, and
+/// the one that has the client's address. What is known before a request comes is shared with it.
+#[derive(Debug, Default)]
+pub struct OwnedHeaders {
+    of_stages: SmallVec<[Arc<[HeaderName]>; 2]>,
+    of_address: Option<HeaderName>,
+}
+
+// === impl OwnedHeaders ===
+
+impl OwnedHeaders {
+    /// With the header that has the client's address, if one has it.
+    pub fn with_address(header: Option<&HeaderName>) -> Self {
+        Self { of_stages: SmallVec::new(), of_address: header.cloned() }
+    }
+
+    /// Adds those of stages.
+    pub fn add(&mut self, names: &Arc<[HeaderName]>) {
+        if !names.is_empty() {
+            self.of_stages.push(names.clone());
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.of_stages.iter().flat_map(|it| it.iter()).chain(&self.of_address)
+    }
+}
+
 /// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), what [`sift`] does not let pass in a head, and the
-/// headers that the route's stages have taken out or set, or that have the client's address: some servers put trailers among the headers.
-pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool, owned: &[HeaderName]) {
+/// headers that this proxy has decided about: some servers put trailers among the headers.
+pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool, owned: &OwnedHeaders) {
     let is_out = |name: &&HeaderName| {
         let bytes = name.as_str().as_bytes();
         NEVER_TRAILERS.contains(*name)
             || FRAMING.iter().any(|it| is_spelling(bytes, it))
             || at_edge && is_dropped(bytes)
-            || owned.iter().any(|it| is_spelling(bytes, it.as_str().as_bytes()))
+            || owned.names().any(|it| is_spelling(bytes, it.as_str().as_bytes()))
     };
     let out: SmallVec<[HeaderName; 8]> = trailers.keys().filter(is_out).cloned().collect();
     for name in out {
@@ -223,7 +252,7 @@ mod tests {
                 .iter()
                 .map(|it| (HeaderName::from_bytes(it.as_bytes()).unwrap(), value.clone()))
                 .collect();
-            sift_trailers(&mut trailers, at_edge, &[]);
+            sift_trailers(&mut trailers, at_edge, &OwnedHeaders::default());
             let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
             left.sort_unstable();
             assert_eq!(left, expected, "at the edge: {at_edge}");
@@ -232,13 +261,20 @@ mod tests {
 
     #[test]
     fn trailers_say_nothing_in_the_place_of_a_stage_in_no_spelling() {
-        let owned = ["x-user", "x_role"].map(HeaderName::from_static);
+        let address = HeaderName::from_static("cf-connecting-ip");
+        let mut owned = OwnedHeaders::with_address(Some(&address));
+        for names in [&["x-user"][..], &[], &["x_role", "x-tenant"]] {
+            owned.add(&names.iter().map(|it| HeaderName::from_static(it)).collect());
+        }
         for (name, expected) in [
             ("x-user", 0),
             ("x_user", 0),
             ("X-User", 0),
             ("x-role", 0),
             ("x_role", 0),
+            ("x-tenant", 0),
+            ("cf-connecting-ip", 0),
+            ("cf_connecting_ip", 0),
             ("x-users", 1),
             ("x-sum", 1),
         ] {

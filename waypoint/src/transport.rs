@@ -55,9 +55,12 @@ impl Transport {
 }
 
 /// Has the kernel ask a silent far end whether it is still there, whatever is spoken on the socket. A far end whose machine is
-/// gone is noticed in about a minute. What a listening socket accepts is as the listening socket is.
-pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE)
+/// gone is noticed in about a minute. What a listening socket accepts is as the listening socket is. Where the kernel refuses, it is noticed
+/// by the limits of time alone: nobody is turned away for that.
+pub fn keep_alive(socket: &impl AsFd) {
+    if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE) {
+        tracing::debug!(%error, "the kernel does not ask the far end of a socket whether it is there");
+    }
 }
 
 /// Has the kernel keep no more than this for a client that takes its response slowly or not at all; alone it would keep four megabytes

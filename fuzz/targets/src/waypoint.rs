@@ -77,17 +77,19 @@ pub fn proxy_header(input: &[u8]) {
 fn read_header(bytes: &[u8], step: usize) -> (Result<Option<ProxyHeader>, BadHeader>, usize) {
     let (mut reader, mut taken) = (HeaderReader::default(), 0);
     loop {
-        let room = reader.room();
-        assert!(!room.is_empty());
-        let count = room.len().min(step).min(bytes.len() - taken);
-        if count == 0 {
+        let there = step.min(bytes.len() - taken);
+        if there == 0 {
             return (Ok(None), taken);
         }
-        room[..count].copy_from_slice(&bytes[taken..taken + count]);
-        taken += count;
-        match reader.add(count) {
-            Ok(None) => {}
-            ended => return (ended, taken),
+        match reader.take(&bytes[taken..taken + there]) {
+            Ok((count, header)) => {
+                assert!(count == there || count < there && header.is_some());
+                taken += count;
+                if header.is_some() {
+                    return (Ok(header), taken);
+                }
+            }
+            Err(error) => return (Err(error), taken),
         }
     }
 }

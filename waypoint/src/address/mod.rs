@@ -9,4 +9,6 @@ pub mod proxy_protocol;
 mod source;
 
 pub use proxy_protocol::ProxyHeader;
-pub use source::{AddressError, AddressHeaders, FarEnd, of_connection, of_request};
+pub use source::{
+    AddressError, AddressHeaderNames, AddressHeaders, FarEnd, StreamAddressError, of_connection, of_request,
+};

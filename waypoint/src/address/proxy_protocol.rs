@@ -1,8 +1,8 @@
 //! The header of the PROXY protocol, versions 1 and 2, with which a proxy says at the beginning of a connection where its client is
 //! (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>).
 //!
-//! What follows the header is somebody else's: a TLS handshake, a request. So [`HeaderReader`] says how many bytes belong to the header
-//! for certain, and no more than those may be read.
+//! What follows the header is somebody else's: a TLS handshake, a request. So [`HeaderReader`] says how many bytes of those that are there
+//! belong to the header, and no more than those may be read off the connection.
 
 mod block;
 mod line;
@@ -68,8 +68,24 @@ enum Part {
 // === impl HeaderReader ===
 
 impl HeaderReader {
+    /// Takes of the next bytes those that belong to the header. Says how many these are, and where the client is once the header is whole.
+    /// As long as it is not whole, all of them belong to it.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<ProxyHeader>), BadHeader> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self.room();
+            let (piece, behind) = rest.split_at(rest.len().min(room.len()));
+            room.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+            rest = behind;
+            if let Some(header) = self.add(piece.len())? {
+                return Ok((bytes.len() - rest.len(), Some(header)));
+            }
+        }
+        Ok((bytes.len(), None))
+    }
+
     /// Room for bytes that belong to the header for certain. It is never empty before the header is whole.
-    pub fn room(&mut self) -> &mut [u8] {
+    fn room(&mut self) -> &mut [u8] {
         let wanted = match self.part {
             Part::Start => SIGNATURE.len() - self.end.min(SIGNATURE.len()),
             // The two bytes of its end, or the second of them.
@@ -93,7 +109,7 @@ impl HeaderReader {
     }
 
     /// Takes note that so many bytes were put into the room. Says where the client is once the header is whole.
-    pub fn add(&mut self, count: usize) -> Result<Option<ProxyHeader>, BadHeader> {
+    fn add(&mut self, count: usize) -> Result<Option<ProxyHeader>, BadHeader> {
         if let Part::Rest { left } = &mut self.part {
             *left = left.saturating_sub(count);
         }

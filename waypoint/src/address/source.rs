@@ -18,20 +18,32 @@ pub struct FarEnd {
     pub proxied: Option<IpAddr>,
 }
 
-/// Why it is not known where a client is.
+/// Why it is not known where the client of a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// It would be in a request, and only bytes are seen on the connection.
-    NoRequest,
-    /// It did not begin with a header of the PROXY protocol from a trusted peer. It may be older than the configuration that asks for that.
+    /// Its connection did not begin with a header of the PROXY protocol from a trusted peer. It may be older than the configuration that
+    /// asks for that.
     NoProxyHeader,
     /// A trusted peer says something that is no address, or more than one thing.
     Malformed,
 }
 
+/// Why it is not known where the client of a connection is of which only bytes are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamAddressError {
+    /// A request would say it.
+    NoRequest,
+    /// The connection did not begin with a header of the PROXY protocol from a trusted peer.
+    NoProxyHeader,
+}
+
+/// The headers in which requests say where their clients are, worked out once for the listeners of a socket.
+#[derive(Clone, Debug, Default)]
+pub struct AddressHeaderNames(Box<[HeaderName]>);
+
 /// What a request says of its client's address, kept before it is taken out of the head.
 #[derive(Clone, Debug, Default)]
-pub struct AddressHeaders(SmallVec<[(HeaderName, HeaderValue); 2]>);
+pub struct AddressHeaders<'n>(SmallVec<[(&'n HeaderName, HeaderValue); 2]>);
 
 // === impl FarEnd ===
 
@@ -50,23 +62,32 @@ impl FarEnd {
     }
 }
 
-// === impl AddressHeaders ===
+// === impl AddressHeaderNames ===
 
-impl AddressHeaders {
-    /// Those that a source looks at.
-    pub fn read<'a>(sources: impl IntoIterator<Item = &'a AddressSource>, headers: &HeaderMap) -> Self {
-        let mut names: SmallVec<[&HeaderName; 2]> = SmallVec::new();
+impl AddressHeaderNames {
+    /// Those that sources look at, each once.
+    pub fn of<'a>(sources: impl IntoIterator<Item = &'a AddressSource>) -> Self {
+        let mut names: Vec<HeaderName> = Vec::new();
         for name in sources.into_iter().filter_map(header_of) {
-            if !names.contains(&name) {
-                names.push(name);
+            if !names.contains(name) {
+                names.push(name.clone());
             }
         }
-        let lines = |name| headers.get_all(name).iter().map(move |it| (HeaderName::clone(name), it.clone()));
-        Self(names.into_iter().flat_map(lines).collect())
+        Self(names.into())
     }
 
+    /// What a request says in them.
+    pub fn read(&self, headers: &HeaderMap) -> AddressHeaders<'_> {
+        let lines = |name| headers.get_all(name).iter().map(move |it| (name, it.clone()));
+        AddressHeaders(self.0.iter().flat_map(lines).collect())
+    }
+}
+
+// === impl AddressHeaders ===
+
+impl AddressHeaders<'_> {
     fn lines<'a>(&'a self, name: &'a HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(it, _)| it == name).map(|(_, value)| value.as_bytes())
+        self.0.iter().filter(move |(it, _)| *it == name).map(|(_, value)| value.as_bytes())
     }
 }
 
@@ -83,7 +104,7 @@ fn header_of(source: &AddressSource) -> Option<&HeaderName> {
 pub fn of_request(
     source: &AddressSource,
     far: &FarEnd,
-    headers: &AddressHeaders,
+    headers: &AddressHeaders<'_>,
 ) -> Result<IpAddr, AddressError> {
     match source {
         AddressSource::ForwardedFor(trusted) if trusted.contains(far.peer) => {
@@ -98,23 +119,27 @@ pub fn of_request(
                 (Some(_), Some(_)) => Err(AddressError::Malformed),
             }
         }
-        AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => Ok(far.peer),
-        _ => of_connection(source, far),
+        AddressSource::Connection | AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => {
+            Ok(far.peer)
+        }
+        AddressSource::ProxyProtocol(trusted) => proxied(far, trusted).ok_or(AddressError::NoProxyHeader),
     }
 }
 
 /// Where the client of a connection is of which only bytes are seen.
-pub fn of_connection(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, AddressError> {
+pub fn of_connection(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, StreamAddressError> {
     match source {
         AddressSource::Connection => Ok(far.peer),
-        AddressSource::ProxyProtocol(trusted) => proxied(far, trusted),
+        AddressSource::ProxyProtocol(trusted) => {
+            proxied(far, trusted).ok_or(StreamAddressError::NoProxyHeader)
+        }
         // There is no header to read.
-        AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => Err(AddressError::NoRequest),
+        AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => Err(StreamAddressError::NoRequest),
     }
 }
 
-fn proxied(far: &FarEnd, trusted: &CidrSet) -> Result<IpAddr, AddressError> {
-    far.proxied.filter(|_| trusted.contains(far.peer)).ok_or(AddressError::NoProxyHeader)
+fn proxied(far: &FarEnd, trusted: &CidrSet) -> Option<IpAddr> {
+    far.proxied.filter(|_| trusted.contains(far.peer))
 }
 
 #[cfg(test)]
@@ -147,7 +172,7 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let far = FarEnd { proxied: proxied.map(ip), ..FarEnd::of_peer(ip(peer)) };
-        of_request(source, &far, &AddressHeaders::read([source], &map))
+        of_request(source, &far, &AddressHeaderNames::of([source]).read(&map))
     }
 
     /// Each source believes what it is told to believe, of whom it is told to believe it, and nothing else.
@@ -196,13 +221,34 @@ mod tests {
     }
 
     #[test]
+    fn each_header_is_looked_at_once_whoever_of_the_listeners_asks_for_it() {
+        use AddressSource::{Connection, ForwardedFor, ProxyProtocol};
+        let sources = [
+            Connection,
+            header(),
+            ForwardedFor(trusted()),
+            ProxyProtocol(trusted()),
+            header(),
+            ForwardedFor(trusted()),
+        ];
+        let names = AddressHeaderNames::of(&sources);
+        assert_eq!(*names.0, [HeaderName::from_static("cf-connecting-ip"), FORWARDED_FOR.clone()]);
+        let mut map = HeaderMap::new();
+        map.append("cf-connecting-ip", HeaderValue::from_static("203.0.113.7"));
+        map.append("x-other", HeaderValue::from_static("1"));
+        let headers = names.read(&map);
+        assert_eq!(headers.0.len(), 1);
+        assert!(AddressHeaderNames::of(&sources[..1]).read(&map).0.is_empty());
+    }
+
+    #[test]
     fn of_bytes_only_the_connection_and_its_proxy_header_are_known() {
         use AddressSource::{Connection, ForwardedFor, ProxyProtocol};
         let far = FarEnd { proxied: Some(ip("203.0.113.9")), ..FarEnd::of_peer(ip("::ffff:10.0.0.1")) };
         assert_eq!(of_connection(&Connection, &far), Ok(ip(PEER)));
         assert_eq!(of_connection(&ProxyProtocol(trusted()), &far), Ok(ip("203.0.113.9")));
         for source in [ForwardedFor(trusted()), header()] {
-            assert_eq!(of_connection(&source, &far), Err(AddressError::NoRequest), "{source:?}");
+            assert_eq!(of_connection(&source, &far), Err(StreamAddressError::NoRequest), "{source:?}");
         }
     }
 }

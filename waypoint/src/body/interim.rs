@@ -28,12 +28,19 @@ pub struct Heard(Interim);
 
 #[derive(Debug, Default)]
 struct State {
-    /// One was said that no stream has been woken for.
+    /// One was said to a stream that was not woken for it.
     is_new: AtomicBool,
     /// One was said in this connection: before that, no stream looks.
     is_used: AtomicBool,
-    streams: Mutex<HashMap<u32, OfStream>>,
+    streams: Mutex<Streams>,
     connection: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    by_id: HashMap<u32, OfStream>,
+    /// Those to which one was said since the connection looked.
+    told: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -53,16 +60,19 @@ impl InterimResponses {
         Heard(Interim { responses: self.clone(), stream })
     }
 
-    /// Waits for a new one. Then the streams have to look.
-    pub async fn said(&self) {
+    /// Waits for a new one, and names the streams that have to look.
+    pub async fn said(&self) -> Vec<u32> {
         poll_fn(|cx| {
             self.0.connection.register(cx.waker());
-            if self.0.is_new.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+            if !self.0.is_new.swap(false, Ordering::AcqRel) {
+                return Poll::Pending;
+            }
+            Poll::Ready(std::mem::take(&mut self.streams().told))
         })
-        .await;
+        .await
     }
 
-    fn streams(&self) -> MutexGuard<'_, HashMap<u32, OfStream>> {
+    fn streams(&self) -> MutexGuard<'_, Streams> {
         self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,12 +83,16 @@ impl Interim {
     /// Sends one on its way.
     pub fn say(&self, status: StatusCode, headers: HeaderMap) {
         let mut streams = self.responses.streams();
-        let of_stream = streams.entry(self.stream).or_default();
+        let Streams { by_id, told } = &mut *streams;
+        let of_stream = by_id.entry(self.stream).or_default();
         if of_stream.count == MOST {
             return;
         }
         of_stream.count += 1;
         of_stream.waiting.push((status, headers));
+        if !told.contains(&self.stream) {
+            told.push(self.stream);
+        }
         drop(streams);
         let State { is_new, is_used, connection, .. } = &*self.responses.0;
         is_used.store(true, Ordering::Release);
@@ -101,7 +115,12 @@ impl Heard {
         if !responses.0.is_used.load(Ordering::Acquire) {
             return Vec::new();
         }
-        responses.streams().get_mut(stream).map(|it| std::mem::take(&mut it.waiting)).unwrap_or_default()
+        responses
+            .streams()
+            .by_id
+            .get_mut(stream)
+            .map(|it| std::mem::take(&mut it.waiting))
+            .unwrap_or_default()
     }
 }
 
@@ -109,7 +128,7 @@ impl Drop for Heard {
     fn drop(&mut self) {
         let Interim { responses, stream } = &self.0;
         if responses.0.is_used.load(Ordering::Acquire) {
-            responses.streams().remove(stream);
+            responses.streams().by_id.remove(stream);
         }
     }
 }
@@ -120,14 +139,14 @@ mod tests {
     use futures_util::FutureExt;
 
     #[test]
-    fn each_stream_hears_what_was_said_to_it_and_the_connection_wakes_them() {
+    fn each_stream_hears_what_was_said_to_it_and_the_connection_wakes_no_other() {
         let responses = InterimResponses::default();
         let (one, other) = (responses.of_stream(1), responses.of_stream(3));
         assert!(responses.said().now_or_never().is_none());
         one.interim().say(StatusCode::EARLY_HINTS, HeaderMap::new());
         one.interim().say(StatusCode::CONTINUE, HeaderMap::new());
-        assert!(responses.said().now_or_never().is_some());
-        assert!(responses.said().now_or_never().is_none());
+        assert_eq!(responses.said().now_or_never(), Some(vec![1]));
+        assert_eq!(responses.said().now_or_never(), None);
         assert!(other.take().is_empty());
         let heard: Vec<_> = one.take().into_iter().map(|(status, _)| status.as_u16()).collect();
         assert_eq!(heard, [103, 100]);
@@ -145,6 +164,6 @@ mod tests {
         heard.interim().say(StatusCode::EARLY_HINTS, HeaderMap::new());
         assert!(heard.take().is_empty());
         drop(heard);
-        assert!(responses.streams().is_empty());
+        assert!(responses.streams().by_id.is_empty());
     }
 }

@@ -1,9 +1,9 @@
 //! The body of a request on its way to an endpoint.
 
 use super::{BodyError, ClientBody, Cursor};
-use crate::header_names::sift_trailers;
+use crate::header_names::{OwnedHeaders, sift_trailers};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -49,8 +49,8 @@ pub struct Progress {
     waker: RefCell<Option<Waker>>,
     /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
     at_edge: bool,
-    /// Headers that stages have taken out or set, and the one that has the client's address: these are taken out of the trailers as well.
-    owned: Box<[HeaderName]>,
+    /// Taken out of the trailers as well.
+    owned: OwnedHeaders,
 }
 
 /// Holds a body back until the endpoint says `100 Continue`, or does not say it for too long (RFC 9110 §10.1.1).
@@ -125,7 +125,7 @@ impl Body for RequestBody {
 impl Stream {
     /// A client's body of which nothing was read; `at_edge` if the client is outside. `owned` are the headers of which this proxy has
     /// decided what they say.
-    pub fn new(incoming: ClientBody, at_edge: bool, owned: Box<[HeaderName]>) -> Self {
+    pub fn new(incoming: ClientBody, at_edge: bool, owned: OwnedHeaders) -> Self {
         Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, owned, ..Progress::default() }) }
     }
 

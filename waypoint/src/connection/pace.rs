@@ -28,8 +28,8 @@ struct Pace {
     untaken: Option<usize>,
     sent: u64,
     quiet: Quiet,
-    /// Whoever runs the request's stream.
-    task: Option<Waker>,
+    /// The number of the request's stream, and whoever runs it.
+    task: Option<(u32, Waker)>,
     stopped: bool,
 }
 
@@ -124,12 +124,8 @@ impl Paces {
     }
 
     /// Whoever runs the request's stream is woken when it is to stop.
-    pub fn run_by(&self, place: usize, task: &Waker) {
-        self.with(place, |pace| {
-            if !pace.task.as_ref().is_some_and(|it| it.will_wake(task)) {
-                pace.task = Some(task.clone());
-            }
-        });
+    pub fn run_by(&self, place: usize, stream: u32, task: &Waker) {
+        self.with(place, |pace| pace.task = Some((stream, task.clone())));
     }
 
     /// Whether a request is to stop.
@@ -137,10 +133,12 @@ impl Paces {
         self.places.borrow().get(place).and_then(Option::as_ref).is_some_and(|it| it.stopped)
     }
 
-    /// Wakes whoever runs a request's stream.
-    pub fn wake(&self) {
+    /// Wakes whoever runs one of these streams.
+    pub fn wake(&self, streams: &[u32]) {
         for pace in self.places.borrow().iter().flatten() {
-            if let Some(task) = &pace.task {
+            if let Some((stream, task)) = &pace.task
+                && streams.contains(stream)
+            {
                 task.wake_by_ref();
             }
         }
@@ -159,7 +157,7 @@ impl Paces {
                 }
                 Verdict::Stalled if has_streams => {
                     pace.stopped = true;
-                    if let Some(task) = pace.task.take() {
+                    if let Some((_, task)) = pace.task.take() {
                         task.wake();
                     }
                 }
@@ -257,6 +255,9 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
     use std::time::Duration;
 
     fn timeouts() -> Timeouts {
@@ -355,6 +356,34 @@ mod tests {
         assert_eq!(until(&paces, true, 2, |_| ()), Some((1, Verdict::Stalled)));
         paces.asked(0);
         assert_eq!(until(&paces, true, 1000, |_| ()), None);
+    }
+
+    #[test]
+    fn a_stream_is_woken_and_no_other() {
+        let paces = Paces::default();
+        let wakers = [1, 3, 5].map(|stream| {
+            let (waker, woken) = counting_waker();
+            paces.run_by(paces.open(), stream, &waker);
+            woken
+        });
+        let woken = || wakers.each_ref().map(|it| it.load(Ordering::Relaxed));
+        paces.wake(&[3, 7]);
+        assert_eq!(woken(), [0, 1, 0]);
+        paces.close(1);
+        paces.wake(&[1, 3]);
+        assert_eq!(woken(), [1, 1, 0]);
+    }
+
+    /// A waker and how often it was woken.
+    fn counting_waker() -> (Waker, Arc<AtomicUsize>) {
+        struct Count(Arc<AtomicUsize>);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        (Waker::from(Arc::new(Count(count.clone()))), count)
     }
 
     #[test]

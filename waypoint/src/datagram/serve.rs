@@ -15,6 +15,7 @@ use crate::table::{BoundListener, Tables};
 use crate::telemetry::{Observed, StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::dialled::Looped;
 use crate::worker::{Serving, Worker};
 use fairway_balance::Readmission;
 use fairway_config::model::{BackendTarget, Generation};
@@ -175,14 +176,13 @@ impl Flow {
         sessions: &mut Sessions,
     ) -> Result<(Session, Share<IpAddr>), L4Refusal> {
         let worker = &self.worker;
-        // A session of this proxy: its datagrams would come back again and again.
-        if worker.dialled.datagrams.are_at(key.client, None) {
-            return Err(L4Refusal::Loop);
-        }
         let listener = listener(serving, self.port).ok_or(L4Refusal::NoListener)?;
         locate(listener, key)?;
         let rng = &mut *worker.rng.borrow_mut();
         let decision = decide(&serving.tables, listener, None, rng)?;
+        // The client may be a session of this proxy: what has passed the route would come back again and again.
+        let passed = worker.dialled.datagrams.passed(key.client, None);
+        let passed = passed.through(&decision.route).map_err(|Looped| L4Refusal::Loop)?;
         // Datagrams pass the mesh by: its tunnels carry TCP, and so does a waypoint.
         if decision.cluster.via().is_some_and(|(waypoint, _)| *waypoint != worker.waypoint_key) {
             return Err(L4Refusal::ThroughWaypoint);
@@ -200,7 +200,7 @@ impl Flow {
         record.asked(listener, generation, None);
         observed.iter().for_each(|it| record.observed(it));
         record.decided(&decision);
-        let (number, dialled) = (sessions.next_number(), &worker.dialled.datagrams);
+        let (number, dialled) = (sessions.next_number(), (&worker.dialled.datagrams, passed));
         let opened = Session::open(number, generation, &decision, endpoint.begin(), record, dialled);
         let session = opened.map_err(|error| {
             tracing::debug!(endpoint = %endpoint.address(), %error, "no socket");

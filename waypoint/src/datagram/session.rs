@@ -2,7 +2,7 @@
 
 use crate::l4::{Carried, Decision};
 use crate::telemetry::StreamRecord;
-use crate::upstream::dialled::{DialledSocket, DialledSockets};
+use crate::upstream::dialled::{DialledSocket, DialledSockets, Passed};
 use fairway_balance::{EndpointRecord, InFlight};
 use fairway_config::model::{BackendKey, Generation};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -51,11 +51,11 @@ impl Session {
         decision: &Decision,
         in_flight: InFlight,
         mut record: StreamRecord,
-        dialled: &Arc<DialledSockets>,
+        (dialled, passed): (&Arc<DialledSockets>, Passed),
     ) -> io::Result<Self> {
         let address = in_flight.endpoint().address();
         let io = connect(address)?;
-        let dialled = dialled.note(io.local_addr()?, address);
+        let dialled = dialled.note(io.local_addr()?, address, passed);
         record.reached(in_flight.endpoint());
         Ok(Self {
             number,
@@ -108,6 +108,11 @@ impl Session {
         let sent = &record.moved().sent;
         sent.set(sent.get() + length as u64);
         Ok(length)
+    }
+
+    /// Whether the endpoint has answered.
+    pub fn is_answered(&self) -> bool {
+        self.talk.get() >= Talk::Answered
     }
 
     /// Whether the client has sent again after a response, which shows that its address is not forged.

@@ -1,7 +1,7 @@
 //! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
 use super::L4Refusal;
-use crate::address::{self, AddressError, FarEnd};
+use crate::address::{self, FarEnd, StreamAddressError};
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
 use fairway_config::model::{AddressSource, BackendTarget};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub struct Decision {
     /// The backend, drawn by weight.
     pub cluster: Arc<Cluster>,
+    /// The route that has drawn it, or the Service's port where none has: what is not passed twice.
+    pub route: Arc<str>,
     /// Where the connection counts; none where nothing is counted.
     pub series: Option<Series<ConnectionLabels>>,
 }
@@ -47,8 +49,8 @@ pub fn decide(
 pub fn locate(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Undecided> {
     address::of_connection(source, far).map_err(|error| {
         let refusal = match error {
-            AddressError::NoProxyHeader => L4Refusal::NoProxyHeader,
-            AddressError::NoRequest | AddressError::Malformed => L4Refusal::ListenerClosed,
+            StreamAddressError::NoProxyHeader => L4Refusal::NoProxyHeader,
+            StreamAddressError::NoRequest => L4Refusal::NoRequest,
         };
         Undecided { refusal, series: None }
     })
@@ -63,18 +65,43 @@ pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Res
         BackendTarget::Backend(key) => tables.cluster(key).cloned(),
     };
     let cluster = cluster.ok_or_else(|| undecided(L4Refusal::UnresolvedBackend, series))?;
-    Ok(Decision { cluster, series: Some(series.clone()) })
+    Ok(Decision { cluster, route: route.route().key.as_arc(), series: Some(series.clone()) })
 }
 
 impl Decision {
     /// For a Service's own endpoints: no route has a say.
     pub fn without_route(cluster: Arc<Cluster>) -> Self {
-        Self { series: cluster.connections().cloned(), cluster }
+        Self { series: cluster.connections().cloned(), route: cluster.key().as_arc(), cluster }
     }
 }
 
 impl From<Undecided> for L4Refusal {
     fn from(undecided: Undecided) -> Self {
         undecided.refusal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+
+    #[test]
+    fn where_a_client_is_that_only_sends_bytes_is_known_or_the_reason_is_said() {
+        let trusted = || std::iter::once("10.0.0.0/8".parse().unwrap()).collect();
+        let header = AddressSource::Header { name: HeaderName::from_static("x-at"), trusted: trusted() };
+        let (peer, client): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [203, 0, 113, 7].into());
+        let (plain, proxied) =
+            (FarEnd::of_peer(peer), FarEnd { proxied: Some(client), ..FarEnd::of_peer(peer) });
+        for (source, far, expected) in [
+            (AddressSource::Connection, plain, Ok(peer)),
+            (AddressSource::ProxyProtocol(trusted()), proxied, Ok(client)),
+            (AddressSource::ProxyProtocol(trusted()), plain, Err("no_proxy_header")),
+            (AddressSource::ForwardedFor(trusted()), plain, Err("no_request")),
+            (header, proxied, Err("no_request")),
+        ] {
+            let located = locate(&source, &far).map_err(|it| it.refusal.label());
+            assert_eq!(located, expected, "{source:?} {far:?}");
+        }
     }
 }

@@ -15,6 +15,8 @@ pub enum L4Refusal {
     ListenerClosed,
     /// The connection does not begin with a header of the PROXY protocol from a trusted peer.
     NoProxyHeader,
+    /// The listener finds its clients by a header of requests, and only bytes are seen.
+    NoRequest,
     /// The TLS handshake with the client has failed.
     Handshake,
     /// The listener has no route, or none for the SNI.
@@ -37,7 +39,7 @@ pub enum L4Refusal {
     NoIdentity,
     /// The Service requires its waypoint, and waypoints do not carry UDP.
     ThroughWaypoint,
-    /// The client is this proxy itself: the route leads to its own listener.
+    /// The client is this proxy itself, and its bytes have passed the route before, or too many.
     Loop,
     /// The proxy serves its maximum of clients.
     Full,
@@ -49,12 +51,13 @@ pub enum L4Refusal {
 
 impl L4Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
         Self::ListenerClosed,
         Self::NoProxyHeader,
+        Self::NoRequest,
         Self::Handshake,
         Self::NoRoute,
         Self::Denied,
@@ -79,6 +82,7 @@ impl L4Refusal {
             Self::NoListener => "no_listener",
             Self::ListenerClosed => "listener_closed",
             Self::NoProxyHeader => "no_proxy_header",
+            Self::NoRequest => "no_request",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",
@@ -110,6 +114,7 @@ impl From<Reason> for L4Refusal {
             Reason::NoIdentity => Self::NoIdentity,
             Reason::TlsPolicy => Self::TlsPolicy,
             Reason::Tls => Self::Tls,
+            Reason::Loop => Self::Loop,
             _ => Self::Unreachable,
         }
     }

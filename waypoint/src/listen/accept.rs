@@ -280,3 +280,64 @@ fn enter(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{listener, prefix, route, rule};
+    use crate::testing::{MemoryProxy, backend, endpoint};
+    use crate::transport::keep_alive;
+    use fairway_config::model::{AppProtocol, Resource};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::LocalSet;
+
+    /// Two ends of a connection of which the kernel takes no option of TCP.
+    fn without_options() -> (UnixStream, TcpStream) {
+        let (far, near) = UnixStream::pair().unwrap();
+        [&far, &near].into_iter().for_each(|it| it.set_nonblocking(true).unwrap());
+        let near = std::net::TcpStream::from(OwnedFd::from(near));
+        (far, TcpStream::from_std(near).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_client_is_served_whatever_option_its_socket_refuses() {
+        let resources = vec![
+            Resource::Listener(Arc::new(listener("listener", None))),
+            Resource::Route(Arc::new(route_to_web())),
+        ];
+        let resources = resources.into_iter().chain(backend("web", AppProtocol::Http1, &[endpoint(1)]));
+        let serve = |_, mut stream: tokio::io::DuplexStream| {
+            tokio::task::spawn_local(async move {
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            });
+            Ok(())
+        };
+        let served = async {
+            let proxy = MemoryProxy::start(resources.collect(), serve).unwrap();
+            let (far, near) = without_options();
+            assert!(near.set_nodelay(true).is_err() && near.peer_addr().is_err());
+            keep_alive(&near);
+            start(proxy.worker(), PortId(0), near, ([192, 0, 2, 1], 1).into());
+            let mut client = tokio::net::UnixStream::from_std(far).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        };
+        LocalSet::new().run_until(served).await;
+    }
+
+    fn route_to_web() -> fairway_config::model::Route {
+        let attachments = vec![crate::fixtures::attachment("listener", &[])];
+        fairway_config::model::Route {
+            attachments,
+            rules: vec![rule(vec![prefix("/")], "web")],
+            ..route("r")
+        }
+    }
+}

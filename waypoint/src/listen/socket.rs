@@ -70,7 +70,7 @@ fn bind_all(
             let socket = open(bound, kind, true)?;
             match kind {
                 SocketKind::Stream => {
-                    keep_alive(&socket)?;
+                    keep_alive(&socket);
                     bound_unsent(&socket);
                     socket.listen(BACKLOG)?;
                     Ok(Bound::Stream(socket.into()))

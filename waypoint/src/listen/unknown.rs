@@ -8,8 +8,8 @@ use crate::connection::{Connection, ConnectionState, Order};
 use crate::l4::{Decision, L4Refusal};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
-use crate::serve::{Reached, reach};
-use crate::stream::{is_own, relay};
+use crate::serve::{BytesFrom, Reached, reach};
+use crate::stream::relay;
 use crate::table::Tables;
 use crate::transport::Transport;
 use crate::wire::ReadAhead;
@@ -55,12 +55,13 @@ impl Arrival {
             None => {
                 // Nobody has to hurry here.
                 connection.set_state(ConnectionState::Raw);
-                // Two ends of this proxy that wait for each other would open connections without end.
-                if !is_own(&self.worker, &client) {
-                    endpoint = self.reach_endpoint().await.ok();
-                }
-                if is_own(&self.worker, &client) {
-                    return self.relay(client, ahead, 0, Err(L4Refusal::Loop)).await;
+                match self.reach_endpoint(&client).await {
+                    Ok(reached) => endpoint = Some(reached),
+                    // Two ends of this proxy that wait for each other would open connections without end.
+                    Err(L4Refusal::Loop) => {
+                        return self.relay(client, ahead, 0, Err(L4Refusal::Loop)).await;
+                    }
+                    Err(_) => {}
                 }
                 let first = tokio::select! {
                     first = greeted(&connection, &mut client, &mut ahead, &mut endpoint) => first,
@@ -85,7 +86,7 @@ impl Arrival {
                 connection.set_state(ConnectionState::Raw);
                 let reached = match endpoint {
                     Some(it) => Ok(it),
-                    None => self.reach_endpoint().await,
+                    None => self.reach_endpoint(&client).await,
                 };
                 self.relay(client, ahead, 0, reached).await;
             }
@@ -94,7 +95,7 @@ impl Arrival {
         }
     }
 
-    async fn reach_endpoint(&self) -> Result<Reached, L4Refusal> {
+    async fn reach_endpoint(&self, client: &Transport) -> Result<Reached, L4Refusal> {
         let Origin::Service(origin) = &self.origin else { return Err(L4Refusal::NoBackend) };
         let serving = self.worker.serving();
         let cluster = serving.tables.service_cluster(&origin.backend).ok_or(L4Refusal::UnresolvedBackend)?;
@@ -102,7 +103,8 @@ impl Arrival {
             return Err(L4Refusal::Denied);
         }
         // Boxed: its state is large, and gone once there is a connection.
-        Ok(Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await?)
+        let from = BytesFrom { io: client, caller: &self.caller, route: origin.backend.shared() };
+        Ok(Box::pin(reach(&self.worker, &serving, from, cluster, None)).await?)
     }
 
     /// Whether policies let the connection be carried as bytes. It counts, and is logged, once it is carried or refused.
@@ -135,9 +137,6 @@ impl Arrival {
             }
         }
         drop(serving);
-        if is_own(&self.worker, &client) {
-            reached = Err(L4Refusal::Loop);
-        }
         match reached {
             Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
                 record.reached(in_flight.endpoint());

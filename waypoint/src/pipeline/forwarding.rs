@@ -1,6 +1,6 @@
 //! What an endpoint is told of the client: X-Forwarded-For and X-Forwarded-Proto.
 //!
-//! A Gateway is the edge: what a client says there of itself, in these or in other headers, is dropped (see [`super::names`])
+//! A Gateway is the edge: what a client says there of itself, in these or in other headers, is dropped (see [`crate::header_names`])
 //! and said anew. A waypoint is inside: what the proxies before it said is kept, and added to.
 
 use super::Origin;

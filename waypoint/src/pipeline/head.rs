@@ -116,7 +116,7 @@ fn list_size(parts: &Parts) -> usize {
     pseudo.chain(fields).map(|it| it + EACH).sum()
 }
 
-/// What `listen::framing` sees on the wire of HTTP/1, and what HTTP/2 can say beyond that: such fields would mean something else
+/// What [`crate::wire::Framing`] sees on the wire of HTTP/1, and what HTTP/2 can say beyond that: such fields would mean something else
 /// to an HTTP/1 endpoint.
 fn check_fields(headers: &HeaderMap) -> Result<(), Reason> {
     // RFC 9113 §8.2.1. HTTP/1 takes the blanks off.

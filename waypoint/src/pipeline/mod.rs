@@ -10,6 +10,8 @@ pub(crate) mod forwarding;
 pub(crate) mod head;
 mod local_reply;
 mod mirror;
+#[cfg(test)]
+mod order;
 mod outgoing;
 mod request;
 mod response;

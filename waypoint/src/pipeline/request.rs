@@ -19,7 +19,6 @@ use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
-use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::wire::Version;
@@ -94,8 +93,7 @@ pub async fn serve(
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let caller = sender.caller();
-        let decision = decide(&client, caller, &serving, &mut parts, &mut chain, &mut exchange).await?;
+        let decision = decide(&sender, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
         let answered = forward(
             &sender,
@@ -130,7 +128,7 @@ pub async fn serve(
 /// What the head asks of this proxy, and who has sent it. What it says of its sender is taken out of it.
 fn read_head<'c>(
     client: &'c Rc<Client>,
-    serving: &Serving,
+    serving: &'c Serving,
     parts: &mut Parts,
     interim: Option<Interim>,
     exchange: &mut Exchange,
@@ -152,40 +150,41 @@ fn read_head<'c>(
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `chain`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
-    client: &'t Rc<Client>,
-    caller: &Caller,
+    sender: &Sender<'t>,
     serving: &'t Serving,
     parts: &mut Parts,
     chain: &mut StageChain<'t>,
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
+    let (client, caller) = (sender.client, sender.caller());
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
     let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
     let entry = |listener| PolicySet::at_entry(tables, &client.origin, listener, own);
     if let Origin::Service(origin) = &client.origin {
         exchange.note(|it| it.backend = Some(origin.backend.clone()));
     }
-    let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
-        RouteTarget::Rules { table, listener, port, shown } => {
-            exchange.note(|it| it.listener = listener.map(|it| it.key.clone()));
-            (table, listener, port, shown)
-        }
-        RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
-            if !policies.is_open() {
-                PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+    let (table, listener, port, shown) =
+        match find_target(serving, &client.origin, &head.host, sender.listener)? {
+            RouteTarget::Rules { table, listener, port, shown } => {
+                exchange.note(|it| it.listener = listener.map(|it| it.key.clone()));
+                (table, listener, port, shown)
             }
-            if is_departed {
-                // Nobody is sent here for it any more: this client shall find the other way.
-                client.connection.tell(Order::Finish);
+            RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
+                let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
+                if !policies.is_open() {
+                    PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                }
+                if is_departed {
+                    // Nobody is sent here for it any more: this client shall find the other way.
+                    client.connection.tell(Order::Finish);
+                }
+                if let Some(series) = cluster.series() {
+                    exchange.matched(series);
+                }
+                let mirrors = Mirrors::new();
+                return Ok(Decision { cluster, port, shown, rule: None, deadline: None, mirrors });
             }
-            if let Some(series) = cluster.series() {
-                exchange.matched(series);
-            }
-            let mirrors = Mirrors::new();
-            return Ok(Decision { cluster, port, shown, rule: None, deadline: None, mirrors });
-        }
-    };
+        };
     // The one place where a route is matched: nothing that a stage changes leads to another.
     let selected = select(table, &head).map_err(Reason::from).and_then(|it| it.ok_or(Reason::NoRoute));
     let rule = match selected {
@@ -287,8 +286,7 @@ async fn forward(
         Body::Empty
     } else {
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let owned = chain.owned().into_iter().chain(sender.header().cloned()).collect();
-        let stream = Stream::new(incoming, at_edge, owned);
+        let stream = Stream::new(incoming, at_edge, chain.owned(sender.header()));
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);

@@ -5,8 +5,8 @@ use super::{Client, Origin, Reason};
 use crate::address::{self, AddressError, AddressHeaders, FarEnd};
 use crate::connection::Order;
 use crate::header_names::{Spellings, remove_spellings};
-use crate::route::RequestHead;
-use crate::table::ListenerSet;
+use crate::route::read_host;
+use crate::table::{BoundListener, ListenerSet};
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::worker::Serving;
@@ -15,12 +15,15 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Who has sent a request.
 #[derive(Debug)]
 pub(crate) struct Sender<'c> {
     /// By whose connection it came.
     pub client: &'c Rc<Client>,
+    /// The listener that takes the request, if it was looked up to find the sender.
+    pub(super) listener: Option<&'c Arc<BoundListener>>,
     /// Who it is, if that is somebody else. Boxed: mostly it is not, and each request that is under way has room for it.
     found: Option<Box<Found>>,
 }
@@ -41,7 +44,16 @@ pub(crate) struct Found {
 /// What a request says of its sender, kept while its head is read.
 pub(crate) struct AddressLookup<'t> {
     set: &'t ListenerSet,
-    headers: AddressHeaders,
+    headers: AddressHeaders<'t>,
+}
+
+/// A sender that was looked for.
+#[derive(Debug, Default)]
+pub(crate) struct Located<'t> {
+    /// The listener that takes the request. Nobody has to look for it again.
+    pub listener: Option<&'t Arc<BoundListener>>,
+    /// None if the sender is where its connection says, and no header could say anything else.
+    pub found: Option<Box<Found>>,
 }
 
 // === impl AddressLookup ===
@@ -59,30 +71,38 @@ impl<'t> AddressLookup<'t> {
         if !set.locates_clients() && !is_proxied {
             return None;
         }
-        let sources = set.listeners().iter().map(|it| &it.listener.address_source);
-        Some(Self { set, headers: AddressHeaders::read(sources, headers) })
+        Some(Self { set, headers: set.address_headers().read(headers) })
     }
 
-    /// Finds the sender by what the listener believes that takes the request, whose head has been read since. None if it is where
-    /// its connection says, and no header could say anything else.
+    /// Finds the sender by what the listener believes that takes the request, whose head has been read since.
     pub(crate) fn find(
         self,
         caller: &Caller,
         far: Option<FarEnd>,
         parts: &mut Parts,
-    ) -> Result<Option<Box<Found>>, Reason> {
-        let host = RequestHead::read(parts).map_err(Reason::BadRequest)?.host;
+    ) -> Result<Located<'t>, Reason> {
+        let host = read_host(parts).map_err(Reason::BadRequest)?;
         // A host that no listener takes is refused where its route is looked for.
-        let Some(bound) = self.set.for_host(&host) else { return Ok(None) };
+        let Some(listener) = self.set.for_host(&host) else { return Ok(Located::default()) };
         drop(host);
-        // One that is closed is refused there as well.
+        let found = self.find_behind(listener, caller, far, parts)?;
+        Ok(Located { listener: Some(listener), found })
+    }
+
+    fn find_behind(
+        self,
+        bound: &BoundListener,
+        caller: &Caller,
+        far: Option<FarEnd>,
+        parts: &mut Parts,
+    ) -> Result<Option<Box<Found>>, Reason> {
+        // One that is closed is refused where the route is looked for.
         if bound.listener.closed.is_some() {
             return Ok(None);
         }
         let source = &bound.listener.address_source;
         let Some(far) = far else { return Ok(None) };
         let address = address::of_request(source, &far, &self.headers).map_err(|error| match error {
-            AddressError::NoRequest => Reason::ListenerClosed,
             // Another connection may begin with the header.
             AddressError::NoProxyHeader => Reason::Misdirected,
             AddressError::Malformed => Reason::BadField,
@@ -113,17 +133,17 @@ impl<'t> AddressLookup<'t> {
 impl<'c> Sender<'c> {
     /// The client of a connection.
     pub(super) fn of_connection(client: &'c Rc<Client>) -> Self {
-        Self { client, found: None }
+        Self { client, listener: None, found: None }
     }
 
     /// Finds out who it is. Where the header of the PROXY protocol is missing, another connection is asked for.
-    pub(super) fn find(&mut self, lookup: AddressLookup<'_>, parts: &mut Parts) -> Result<(), Reason> {
+    pub(super) fn find(&mut self, lookup: AddressLookup<'c>, parts: &mut Parts) -> Result<(), Reason> {
         let client = self.client;
-        let found = lookup.find(&client.caller, client.far(), parts);
-        if let Err(Reason::Misdirected) = found {
+        let located = lookup.find(&client.caller, client.far(), parts);
+        if let Err(Reason::Misdirected) = located {
             client.connection.tell(Order::Finish);
         }
-        self.found = found?;
+        (self.listener, self.found) = located.map(|it| (it.listener, it.found))?;
         Ok(())
     }
 

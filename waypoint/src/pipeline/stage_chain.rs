@@ -3,6 +3,7 @@
 use super::Reason;
 use super::access::PolicyCheck;
 use super::request::Stop;
+use crate::header_names::OwnedHeaders;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use http::request::Parts;
@@ -70,10 +71,14 @@ impl<'t> StageChain<'t> {
         run(stages, stages.behind_policies(), &mut request, deadline).await
     }
 
-    /// Headers of the request of which the stages have decided what they say.
-    pub(super) fn owned(&self) -> Box<[HeaderName]> {
-        let owned = |(stages, kept): &(&StageList, Kept<'_>)| [stages.owned(), kept.owned()].concat();
-        self.lists.iter().flatten().flat_map(owned).collect()
+    /// Headers of the request of which the stages have decided what they say, and the one that has the client's address.
+    pub(super) fn owned(&self, address: Option<&HeaderName>) -> OwnedHeaders {
+        let mut owned = OwnedHeaders::with_address(address);
+        for (stages, kept) in self.lists.iter().flatten() {
+            owned.add(stages.owned());
+            kept.owned().into_iter().for_each(|it| owned.add(it));
+        }
+        owned
     }
 
     /// Runs the head of a response through the stages, the backend's first.

@@ -2,6 +2,7 @@
 
 use super::{Origin, Reason};
 use crate::route::RouteTable;
+use crate::table::BoundListener;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Serving;
 use fairway_config::model::{CertificateKey, Listener};
@@ -31,16 +32,17 @@ pub(crate) enum RouteTarget<'t> {
     },
 }
 
-/// Finds where a request for a host is looked up.
+/// Finds where a request for a host is looked up. `known` is the listener of that host, if it was looked up before.
 pub(crate) fn find_target<'t>(
     serving: &'t Serving,
     origin: &'t Origin,
     host: &str,
+    known: Option<&'t Arc<BoundListener>>,
 ) -> Result<RouteTarget<'t>, Reason> {
     match origin {
         Origin::Gateway { port, sni } => {
             let set = serving.ports.listeners(*port).ok_or(Reason::NoListener)?;
-            let bound = set.for_host(host).ok_or(Reason::NoListener)?;
+            let bound = known.or_else(|| set.for_host(host)).ok_or(Reason::NoListener)?;
             if let Some(sni) = sni {
                 // The listener's certificate was not the one that was shown (GEP-3567).
                 let shown = set.for_host(sni.as_deref().unwrap_or_default());

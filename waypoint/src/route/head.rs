@@ -71,7 +71,7 @@ impl<'r> RequestHead<'r> {
     /// Reads a request's head.
     pub fn read(parts: &'r Parts) -> Result<Self, BadRequest> {
         Ok(Self {
-            host: host(parts)?,
+            host: read_host(parts)?,
             path: normalised_path(parts.uri.path()).ok_or(BadRequest::AmbiguousPath)?,
             query: parts.uri.query(),
             method: &parts.method,
@@ -93,7 +93,7 @@ impl<'r> RequestHead<'r> {
 
     /// Whether an expression matches the path.
     pub(super) fn path_matches(&self, expected: &Pattern) -> bool {
-        self.values.takes(expected.takes(self.path.len()), TooLong::Target) && expected.is_match(&self.path)
+        self.values.matches(expected, &self.path, TooLong::Target)
     }
 
     /// Whether a part of the path fits: the service or the method of gRPC.
@@ -156,7 +156,8 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 /// The media type of gRPC.
 const GRPC: &[u8] = b"application/grpc";
 
-fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
+/// The host of a request alone, as [`RequestHead::host`] has it.
+pub fn read_host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
     let mut headers = parts.headers.get_all(HOST).iter();
     let header = headers.next();
     if headers.next().is_some() {

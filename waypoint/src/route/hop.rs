@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The header that bears the marks.
 pub const VIA: HeaderName = HeaderName::from_static("x-fairway-via");
 
-/// Rules that a request passes at most.
-const MOST: usize = 16;
+/// Rules that a request passes at most, and routes that bytes do.
+pub const MOST: usize = 16;
 
 /// Length of a mark.
 const DIGITS: usize = 16;

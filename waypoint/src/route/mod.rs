@@ -39,7 +39,7 @@ mod values;
 mod weights;
 
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};
-pub use head::{BadRequest, RequestHead, is_grpc, settle_host};
+pub use head::{BadRequest, RequestHead, is_grpc, read_host, settle_host};
 pub use hosts::HostIndex;
 pub use predicate::{Mismatch, describe};
 pub use table::{HostTable, Member, RouteTable, select};

@@ -4,7 +4,8 @@
 //! Nothing is worked out, and nothing allocated, for what no condition asks for.
 
 use ahash::HashMap;
-use fairway_config::model::ValueMatch;
+use fairway_config::model::{Pattern, ValueMatch};
+use fairway_policy::matching::Work;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -19,10 +20,12 @@ pub(super) struct Values<'r> {
     joined: RefCell<Vec<(HeaderName, Option<String>)>>,
     /// What was to be compared and is too long for that.
     too_long: Cell<Option<TooLong>>,
+    /// What expressions may still take.
+    work: Work,
 }
 
-/// A part of a request that is too long to be compared with an expression. Nobody can say whether it matches, so the request gets no
-/// rule: neither this one nor a wider one.
+/// A part of a request that is too long to be compared with an expression, or with all those that the request was compared with before.
+/// Nobody can say whether it matches, so the request gets no rule: neither this one nor a wider one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooLong {
     /// The path, or a parameter of the query.
@@ -45,15 +48,19 @@ impl<'r> Values<'r> {
 
     /// Whether a text fits. One that is too long does not, and is noted.
     pub fn fits(&self, expected: &ValueMatch, text: &str, of: TooLong) -> bool {
-        self.takes(expected.takes(text.len()), of) && expected.matches(text)
+        self.fits_or_is_noted(expected.compare(text, &self.work), of)
     }
 
-    /// Notes what is not taken, and hands on whether it is.
-    pub fn takes(&self, is_taken: bool, of: TooLong) -> bool {
-        if !is_taken {
+    /// Whether a text fits an expression, in the same way.
+    pub fn matches(&self, expected: &Pattern, text: &str, of: TooLong) -> bool {
+        self.fits_or_is_noted(expected.compare(text, &self.work), of)
+    }
+
+    fn fits_or_is_noted(&self, compared: Option<bool>, of: TooLong) -> bool {
+        if compared.is_none() {
             self.too_long.set(Some(of));
         }
-        is_taken
+        compared.unwrap_or_default()
     }
 
     /// What could not be compared, if anything.
@@ -138,7 +145,9 @@ mod tests {
     use super::*;
     use crate::fixtures::{MatchExt, prefix, request, rule, tables};
     use crate::testing;
-    use fairway_config::model::{Filter, Match, OriginPattern, PathMatch, Pattern, Rule};
+    use fairway_config::model::{Filter, Match, OriginPattern, PathMatch, Rule};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     /// Pieces that are looked at for one request with these alternatives.
     fn pieces(alternatives: Vec<Match>, filters: Vec<Filter>, line: &str, headers: &[(&str, &str)]) -> usize {
@@ -245,6 +254,69 @@ mod tests {
             ),
         ] {
             assert_eq!(found, expected, "{what}");
+        }
+    }
+
+    /// What a table with these alternatives in one rule, and a wider rule, makes of a header.
+    fn found(alternatives: &[&str], text: &str) -> Result<Option<usize>, TooLong> {
+        let narrow = alternatives.iter().map(|it| prefix("/").header("x-a", it)).collect();
+        let tables = tables(vec![rule(narrow, "narrow"), rule(vec![prefix("/")], "wide")]);
+        let socket = tables.sockets().next().unwrap();
+        let parts = request("GET a.ex/", &[("x-a", text)]);
+        let head = RequestHead::read(&parts).unwrap();
+        select(&socket.for_host("a.ex").unwrap().routes, &head).map(|it| it.map(|it| it.index()))
+    }
+
+    /// Each of these takes fifteen hundred steps for a byte, none more than one comparison may.
+    #[test]
+    fn a_request_is_not_compared_with_more_than_it_may_take_however_many_expressions_a_table_has() {
+        const LARGE: &str = r"~\pL(a?){300}b";
+        for (count, length, expected) in [
+            (1, 2000, Ok(Some(1))),
+            (2, 2000, Ok(Some(1))),
+            (3, 2000, Err(TooLong::Header)),
+            (128, 2000, Err(TooLong::Header)),
+            (16, 250, Ok(Some(1))),
+            (128, 250, Err(TooLong::Header)),
+            (128, 40, Ok(Some(1))),
+        ] {
+            assert_eq!(found(&vec![LARGE; count], &"a".repeat(length)), expected, "{count} {length}");
+        }
+        // What people write, as often as a route can have it, over all that a client may send.
+        for usual in ["~/v[0-9]+/items", "~.*[.]example[.]com", "~[a-f0-9-]+"] {
+            assert!(found(&[usual; 128], &"a-".repeat(15 * 1024)).is_ok(), "{usual}");
+        }
+        assert_eq!(found(&[r"~\w+/\w+"; 128], &"a".repeat(1024)), Ok(Some(1)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// As if each comparison were made for itself and what it takes were added up.
+        #[test]
+        fn whatever_the_table_a_request_takes_no_more_than_it_may(
+            chosen in vec(0..6_usize, 0..48),
+            length in 0..6000_usize,
+            end in "[ab]?",
+        ) {
+            const EACH: [&str; 6] = [r"\pL(a?){300}b", "a+c", r"(\w\w?){3}", "(a|b|ab){200}", "c.*", "[a-z]*b"];
+            let text = "a".repeat(length) + &end;
+            let alternatives: Vec<String> = chosen.iter().map(|it| format!("~{}", EACH[*it])).collect();
+            let alternatives: Vec<&str> = alternatives.iter().map(String::as_str).collect();
+            let mut taken = 0;
+            let mut expected = Ok(Some(1));
+            for source in chosen.iter().map(|it| EACH[*it]) {
+                let work = Work::default();
+                let compared = Pattern::new(source).unwrap().compare(&text, &work);
+                taken += work.taken();
+                match compared.filter(|_| taken <= Work::LIMIT) {
+                    None => expected = Err(TooLong::Header),
+                    Some(true) => expected = Ok(Some(0)),
+                    Some(false) => continue,
+                }
+                break;
+            }
+            prop_assert_eq!(found(&alternatives, &text), expected);
         }
     }
 }

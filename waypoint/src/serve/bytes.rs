@@ -8,7 +8,7 @@ use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
-use crate::upstream::dialled::DialledSocket;
+use crate::upstream::dialled::{DialledSocket, Looped, Passed};
 use crate::upstream::tls::{Protocol, TlsClient};
 use crate::wire::Wire;
 use crate::worker::{Serving, Worker};
@@ -56,8 +56,33 @@ pub struct Reached {
     pub io: Transport,
     /// Load on the endpoint, as long as the stream is in use.
     pub in_flight: InFlight,
-    /// The note that the stream's socket is this proxy's own; none for a tunnel. Boxed: it is there as long as the stream.
+    /// The note that the stream's socket is this proxy's own, and what its bytes have passed; none for a tunnel. Boxed: it is there as
+    /// long as the stream.
     pub dialled: Option<Box<DialledSocket>>,
+}
+
+/// The client whose bytes are to go on.
+#[derive(Clone, Copy, Debug)]
+pub struct BytesFrom<'a> {
+    /// Its connection, whose ends say whether it is this proxy itself.
+    pub io: &'a Transport,
+    /// For the choice of an endpoint.
+    pub caller: &'a Caller,
+    /// The route that sends the bytes on, or the Service that has none.
+    pub route: &'a Arc<str>,
+}
+
+// === impl BytesFrom ===
+
+impl BytesFrom<'_> {
+    /// What the bytes have passed in this proxy, the route among it.
+    fn passed(self, worker: &Worker) -> Result<Passed, Reason> {
+        let streams = &worker.dialled.streams;
+        // The kernel is asked for the ends only if they can mean something.
+        let ends = if streams.is_empty() { None } else { self.io.ends() };
+        let passed = ends.map(|(near, far)| streams.passed(far, Some(near))).unwrap_or_default();
+        passed.through(self.route).map_err(|Looped| Reason::Loop)
+    }
 }
 
 /// Connects to one of a backend's endpoints, and to another if it cannot be reached: nothing was sent yet. `tls` is
@@ -65,11 +90,12 @@ pub struct Reached {
 pub async fn reach(
     worker: &Rc<Worker>,
     serving: &Serving,
-    caller: &Caller,
+    from: BytesFrom<'_>,
     cluster: &Cluster,
     tls: Option<&Arc<TlsClient>>,
 ) -> Result<Reached, Reason> {
-    let destination = Destination { cluster, tls, protocol: Protocol::Bytes, caller };
+    from.passed(worker)?;
+    let destination = Destination { cluster, tls, protocol: Protocol::Bytes, caller: from.caller };
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
     let mut failed = Reason::NoEndpoint;
     for _ in 0..TRIES {
@@ -80,8 +106,10 @@ pub async fn reach(
         match worker.pool.connector().connect(&route, Protocol::Bytes).await {
             Ok(Link { io, .. }) => {
                 endpoint.record_response(worker.moment(Instant::now()), None);
-                let streams = &worker.dialled.streams;
-                let dialled = io.ends().map(|(near, far)| Box::new(streams.note(near, far)));
+                // Another thread may have dialled the client's socket, and noted it only now.
+                let passed = from.passed(worker)?;
+                let note = |(near, far)| Box::new(worker.dialled.streams.note(near, far, passed));
+                let dialled = io.ends().map(note);
                 return Ok(Reached { io, in_flight, dialled });
             }
             Err(error) => {

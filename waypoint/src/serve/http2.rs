@@ -85,7 +85,7 @@ pub async fn serve(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
                     Order::TooSlow | Order::Stop => return,
                 }
             }
-            () = interim.said() => connection.paces.wake(),
+            streams = interim.said() => connection.paces.wake(&streams),
             () = &mut is_dead => return,
         }
     }
@@ -121,7 +121,7 @@ async fn run_stream(
     respond: SendResponse<Bytes>,
     heard: Heard,
 ) {
-    let connection = client.connection.clone();
+    let (connection, id) = (client.connection.clone(), respond.stream_id().as_u32());
     // Made where it stays: it is large, and a copy of it would cost as much as the rest of a request.
     let mut stream = pin!(serve_stream(client, request, respond, heard));
     let mut place = None;
@@ -134,7 +134,7 @@ async fn run_stream(
         if place.is_none() {
             place = connection.paces.take_begun();
             if let Some(place) = place {
-                connection.paces.run_by(place, cx.waker());
+                connection.paces.run_by(place, id, cx.waker());
             }
         }
         ended

@@ -7,5 +7,5 @@ mod http2;
 mod lingering;
 
 use bytes::relay_tunnel;
-pub use bytes::{Reached, reach, relay};
+pub use bytes::{BytesFrom, Reached, reach, relay};
 pub use connection::{detect_http, serve_http};

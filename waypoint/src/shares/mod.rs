@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// While no more than this part is in use, nobody is counted out.
 const FREE: usize = 2;
 /// Beyond that, one may have this part. Clients behind one address (a NAT, a load balancer that hides theirs) share it.
-const EACH: usize = 16;
+pub const EACH: usize = 16;
 
 type Counts<K> = Rc<RefCell<HashMap<K, usize, ahash::RandomState>>>;
 

@@ -5,6 +5,7 @@ use fairway_config::model::{BackendTarget, Filter, InvalidFilter, check_together
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Backends that get a copy of a request. Allocates from the third on.
 pub type Mirrors<'t> = SmallVec<[&'t BackendTarget; 2]>;
@@ -16,7 +17,7 @@ pub struct StageList {
     /// How many stand before the policies that say who may ask.
     before_policies: usize,
     /// Headers of requests of which its stages decide what they say, whatever the request is.
-    owned: Box<[HeaderName]>,
+    owned: Arc<[HeaderName]>,
 }
 
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl StageList {
     }
 
     /// Headers of requests of which its stages decide what they say, as far as that is known before a request comes.
-    pub fn owned(&self) -> &[HeaderName] {
+    pub fn owned(&self) -> &Arc<[HeaderName]> {
         &self.owned
     }
 

@@ -47,6 +47,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use unresolved::Unresolved;
 
 /// One stage of a list.
@@ -150,15 +151,15 @@ pub struct Kept<'t> {
     /// Headers that authorization services give the response.
     authorized: Cell<Option<Box<HeaderMap>>>,
     /// Headers of the request of which authorization services have decided what they say.
-    owned: Box<[HeaderName]>,
+    owned: Option<Arc<[HeaderName]>>,
 }
 
 // === impl Kept ===
 
 impl Kept<'_> {
     /// Headers of the request of which stages have decided what they say, as far as that was not known before the request.
-    pub fn owned(&self) -> &[HeaderName] {
-        &self.owned
+    pub fn owned(&self) -> Option<&Arc<[HeaderName]>> {
+        self.owned.as_ref()
     }
 }
 

@@ -3,4 +3,4 @@
 mod carry;
 mod serve;
 
-pub use serve::{Arrived, Outward, is_own, relay, serve_stream};
+pub use serve::{Arrived, Outward, relay, serve_stream};

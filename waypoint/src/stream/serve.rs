@@ -3,7 +3,7 @@
 use super::carry::carry;
 use crate::connection::{Connection, ConnectionState, Order};
 use crate::l4::{Carried, Decision, L4Refusal};
-use crate::serve::{Reached, reach};
+use crate::serve::{BytesFrom, Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
@@ -39,18 +39,13 @@ pub struct Arrived<'a> {
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
     let Arrived { worker, connection, caller, outward, mut record } = arrived;
     connection.set_state(ConnectionState::Raw);
-    if is_own(worker, &client) {
-        record.refuse(L4Refusal::Loop);
-        return client.reset_on_close();
-    }
+    let from = BytesFrom { io: &client, caller, route: &decision.route };
     // Boxed: connecting needs far more memory than relaying.
-    let connecting = Box::pin(connect(worker, caller, outward, &decision));
+    let connecting = Box::pin(connect(worker, from, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
         _ = connection.ordered(Order::TooSlow) => Err(L4Refusal::Draining),
     };
-    // Another thread may have dialled the client's socket, and noted it only now.
-    let reached = reached.and_then(|it| if is_own(worker, &client) { Err(L4Refusal::Loop) } else { Ok(it) });
     match reached {
         Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
             record.reached(in_flight.endpoint());
@@ -62,11 +57,6 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
             client.reset_on_close();
         }
     }
-}
-
-/// Whether a client is this proxy itself: what it says would come back again and again.
-pub fn is_own(worker: &Worker, client: &Transport) -> bool {
-    client.ends().is_some_and(|(near, far)| worker.dialled.streams.are_at(far, Some(near)))
 }
 
 /// Relays bytes in both directions, to an endpoint that is connected. Not an `async fn`: its future would hold the two connections twice.
@@ -83,7 +73,7 @@ pub fn relay<'a>(
 
 async fn connect(
     worker: &Rc<Worker>,
-    caller: &Caller,
+    from: BytesFrom<'_>,
     outward: Outward<'_>,
     decision: &Decision,
 ) -> Result<Reached, L4Refusal> {
@@ -95,5 +85,5 @@ async fn connect(
             L4Refusal::TlsPolicy
         })?,
     };
-    Ok(reach(worker, &serving, caller, &decision.cluster, tls).await?)
+    Ok(reach(worker, &serving, from, &decision.cluster, tls).await?)
 }

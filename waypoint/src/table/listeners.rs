@@ -2,6 +2,7 @@
 
 use super::StreamTable;
 use super::opening::{Opening, OpeningsDiffer};
+use crate::address::AddressHeaderNames;
 use crate::route::{HostIndex, RouteTable};
 use ahash::HashMap;
 use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
@@ -48,6 +49,7 @@ pub struct ListenerSet {
     by_host: HostIndex<Arc<BoundListener>>,
     opening: Opening,
     locates: bool,
+    address_headers: AddressHeaderNames,
 }
 
 // === impl Socket ===
@@ -85,6 +87,11 @@ impl ListenerSet {
     /// nothing is looked at.
     pub fn locates_clients(&self) -> bool {
         self.locates
+    }
+
+    /// The headers that they look at for that.
+    pub fn address_headers(&self) -> &AddressHeaderNames {
+        &self.address_headers
     }
 
     /// The one that takes requests for a host (lower case, without port): the one with the most specific hostname. Rules
@@ -152,8 +159,10 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
             socket.port
         ),
     })?;
-    let locates = listeners.iter().any(|it| !it.listener.address_source.is_connection());
-    Ok(ListenerSet { socket, listeners: listeners.into(), by_host, opening, locates })
+    let sources = || listeners.iter().map(|it| &it.listener.address_source);
+    let (locates, address_headers) =
+        (sources().any(|it| !it.is_connection()), AddressHeaderNames::of(sources()));
+    Ok(ListenerSet { socket, listeners: listeners.into(), by_host, opening, locates, address_headers })
 }
 
 /// Whether listeners can share a socket and be told apart: HTTP by the Host, TLS of any kind by the SNI.

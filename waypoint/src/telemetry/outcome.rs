@@ -45,6 +45,7 @@ pub(super) fn of_refusal(refusal: L4Refusal) -> Outcome {
         | L4Refusal::NoListener
         | L4Refusal::ListenerClosed
         | L4Refusal::NoProxyHeader
+        | L4Refusal::NoRequest
         | L4Refusal::Handshake
         | L4Refusal::NoRoute
         | L4Refusal::Denied

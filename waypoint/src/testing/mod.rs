@@ -127,6 +127,12 @@ impl MemoryProxy {
         Ok(proxy)
     }
 
+    /// Its worker, for tests of what a worker does.
+    #[cfg(test)]
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
     /// Changes the configuration, as a commit does. Its sockets are numbered and not bound.
     pub fn apply(&mut self, delta: Delta) -> Result<(), Vec<Rejected>> {
         let (snapshot, changes) = self.snapshot.apply(delta);

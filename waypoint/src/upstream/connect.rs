@@ -177,7 +177,7 @@ impl Connector {
             Dial::Tcp => match timeout(self.timeouts.connect, TcpConnector.connect(address)).await {
                 Ok(connected) => {
                     let stream = connected?;
-                    keep_alive(&stream)?;
+                    keep_alive(&stream);
                     Ok(Transport::Tcp(stream))
                 }
                 Err(_) => Err(ConnectError::Timeout),

@@ -1,6 +1,8 @@
 //! `/explain` decides in the order of the pipeline: what it says becomes of a request is what becomes of it, whatever stands on the
 //! request's way.
 
+mod generated;
+
 use super::View;
 use crate::fixtures::{attachment, listener, prefix, route, rule};
 use crate::testing::{MemoryProxy, backend, cors, endpoint, redirect, to};

@@ -3,11 +3,12 @@
 //! It calls the functions that serve requests, in the order of [`crate::pipeline`]; only nothing is sent, and nothing is waited
 //! for.
 
+use super::explained::{Choice, Explained, Lost};
 use super::question::{Entrance, Question};
-use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
+use super::rules::{ClusterShown, RuleShown, describe_stages, describe_target};
 use crate::address::FarEnd;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::sender::AddressLookup;
+use crate::pipeline::sender::{AddressLookup, Located};
 use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::reason::Reason;
 use crate::route::hop::Passed;
@@ -18,6 +19,7 @@ use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Ve
 use crate::table::Opening;
 use crate::telemetry::describe_denial;
 use crate::upstream::caller::Caller;
+use crate::upstream::cluster::Cluster;
 use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_balance::Moment;
@@ -27,9 +29,7 @@ use http::request::Parts;
 use http::{HeaderValue, Uri};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use serde::Serialize;
 use std::cell::RefCell;
-use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,59 +38,13 @@ use tokio::time::Instant;
 /// Rules that are named beside the one that is chosen.
 const MOST: usize = 50;
 
-/// What would become of a request.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Explained {
-    request: String,
-    /// Where the client is, if that is not the far end of its connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<String>,
-    /// The listener, or the Service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<RuleShown>,
-    outcome: String,
-    /// The head that goes on, if that is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent_on: Option<String>,
-    /// The policy that only observes and would refuse it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    observed: Option<String>,
-    /// Stages that ask another service. Nobody is asked here: the explanation goes on as if they let the request pass.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    assumed: Vec<&'static str>,
-    /// The backends that it may go to.
-    backends: Vec<Choice>,
-    /// Rules whose host and path it fits, and why they do not get it.
-    lost: Vec<Lost>,
-    /// Rules whose host or path it does not fit, and those beyond the first in `lost`.
-    others: usize,
-}
-
-/// A backend that a request may go to.
-#[derive(Debug, Serialize)]
-struct Choice {
-    backend: String,
-    /// The share of such requests that it gets.
-    percent: f64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stages: Vec<StageShown>,
-    /// The policy of its Service that refuses the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<ClusterShown>,
-}
-
-/// A rule that does not get the request.
-#[derive(Debug, Serialize)]
-struct Lost {
-    rule: String,
-    #[serde(rename = "match")]
-    matched: String,
-    why: String,
+/// A request behind the stages of its rule.
+struct HeadOnItsWay<'r> {
+    parts: &'r Parts,
+    attributes: &'r RequestAttributes<'r>,
+    /// The target as it came.
+    original: &'r Uri,
+    source: RequestSource<'r>,
 }
 
 /// Explains what would become of a request.
@@ -119,9 +73,10 @@ pub(super) fn explain(
     }
     let address = client.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
     let caller = Caller { address: client, ..Caller::default() };
-    let found = match lookup.map(|it| it.find(&caller, far, &mut parts)).transpose() {
-        Ok(found) => found.flatten(),
-        Err(reason) => return refused(explained, reason),
+    let Located { listener: known, found } = match lookup.map(|it| it.find(&caller, far, &mut parts)) {
+        None => Located::default(),
+        Some(Ok(located)) => located,
+        Some(Err(reason)) => return refused(explained, reason),
     };
     let (client, address, behind) = match &found {
         Some(it) => (it.caller.address, it.forwarded_for.as_ref(), it.peer),
@@ -135,7 +90,7 @@ pub(super) fn explain(
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
     };
-    let (table, listener, port) = match find_target(serving, &origin, &request_head.host) {
+    let (table, listener, port) = match find_target(serving, &origin, &request_head.host, known) {
         Err(reason) => return refused(explained, reason),
         Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
             let entry = PolicySet::at_entry(&serving.tables, &origin, None, &settings.waypoint_key());
@@ -151,6 +106,7 @@ pub(super) fn explain(
                 backend: cluster.key().to_string(),
                 percent: 100.0,
                 stages: Vec::new(),
+                ended: None,
                 refused: None,
                 cluster: Some(ClusterShown::new(cluster, now)),
             });
@@ -162,29 +118,24 @@ pub(super) fn explain(
             (table, listener, port)
         }
     };
-    let chosen = match select(table, &request_head) {
-        Ok(chosen) => chosen,
-        Err(part) => return refused(explained, part.into()),
-    };
-    explained.name_the_lost(table, &request_head, chosen.as_ref());
+    let selected =
+        select(table, &request_head).map_err(Reason::from).and_then(|it| it.ok_or(Reason::NoRoute));
+    explained.name_the_lost(table, &parts, selected.as_ref().ok());
     let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
     let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
-    let Some(rule) = chosen else {
-        return match entry.judge_request(&serving.tables, source, &request_head).verdict.into_result() {
-            Ok(()) => refused(explained, Reason::NoRoute),
-            Err(refusal) => {
-                explained.deny(&refusal);
-                explained
-            }
-        };
+    let rule = match selected {
+        Ok(rule) => rule,
+        // Who may not ask for anything here is not told what is wrong with the request.
+        Err(reason) => {
+            let decision = entry.judge_request(&serving.tables, source, &request_head);
+            let Err(refusal) = decision.verdict.into_result() else { return refused(explained, reason) };
+            explained.deny(&refusal);
+            return explained;
+        }
     };
     let policies = PolicySet { rule: &rule.rule().authorizations, ..entry };
-    let decision = policies.judge_request(&serving.tables, source, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
-    let refusal = decision.verdict.into_result().err();
-    explained.observed = decision.observed.as_ref().map(describe_denial);
-
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
         Origin::Gateway { .. } => None,
@@ -206,22 +157,31 @@ pub(super) fn explain(
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let stages = rule.stages();
-    let assumed = &mut explained.assumed;
-    let mut run = |these| run(stages, these, &mut parts, &attributes, &original, assumed);
+    let run_these = |these, explained: &mut Explained, parts: &mut Parts| {
+        run(stages, these, parts, &attributes, &original, &mut explained.assumed)
+    };
     // CORS answers a preflight before policies are asked.
-    let first = run(stages.before_policies());
-    if let (None, Some(refusal)) = (&first, &refusal) {
-        explained.deny(refusal);
+    if let Some(ended) = run_these(stages.before_policies(), &mut explained, &mut parts) {
+        explained.outcome = ended;
         return explained;
     }
-    match first.or_else(|| run(stages.behind_policies())) {
+    let decision = match RequestHead::read(&parts) {
+        Ok(head) => policies.judge_request(&serving.tables, source, &head),
+        Err(bad) => return refused(explained, Reason::BadRequest(bad)),
+    };
+    explained.observed = decision.observed.as_ref().map(describe_denial);
+    if let Err(refusal) = decision.verdict.into_result() {
+        explained.deny(&refusal);
+        return explained;
+    }
+    match run_these(stages.behind_policies(), &mut explained, &mut parts) {
         Some(ended) => explained.outcome = ended,
         None if passed.check(rule.hop()).is_err() => return refused(explained, Reason::Loop),
         None => {
             let after = describe_head(&parts, scheme);
             explained.sent_on = Some(after).filter(|after| *after != before);
-            explained.name_backends(serving, &rule, now);
-            explained.judge_backends(serving, settings, &rule, source, &parts);
+            let head = HeadOnItsWay { parts: &parts, attributes: &attributes, original: &original, source };
+            explained.name_backends(serving, settings, now, &rule, &head);
         }
     }
     explained
@@ -264,8 +224,10 @@ impl Explained {
         self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
     }
 
-    fn name_the_lost(&mut self, table: &RouteTable, head: &RequestHead<'_>, chosen: Option<&RuleEntry<'_>>) {
-        let considered = table.considered(head);
+    fn name_the_lost(&mut self, table: &RouteTable, parts: &Parts, chosen: Option<&RuleEntry<'_>>) {
+        // Read anew: the comparisons that have chosen may have taken what a request may take.
+        let Ok(head) = RequestHead::read(parts) else { return };
+        let considered = table.considered(&head);
         let all: usize = table.by_host().iter().map(|(_, entries)| entries.len()).sum();
         let is_chosen = |entry: &RuleEntry<'_>| {
             chosen.is_some_and(|chosen| std::ptr::eq(chosen.matched(), entry.matched()))
@@ -289,33 +251,15 @@ impl Explained {
         self.others = all.saturating_sub(self.lost.len() + usize::from(is_behind));
     }
 
-    /// What policies of the Services that the request may be routed to say.
-    fn judge_backends(
+    /// What becomes of the request with each backend, as the pipeline has it: first its stages, then the policies of its Service.
+    fn name_backends(
         &mut self,
         serving: &Serving,
         settings: &ProxySettings,
+        now: Moment,
         rule: &RuleEntry<'_>,
-        source: RequestSource<'_>,
-        parts: &Parts,
+        head: &HeadOnItsWay<'_>,
     ) {
-        let (tables, own) = (&serving.tables, settings.waypoint_key());
-        let Ok(head) = RequestHead::read(parts) else { return };
-        let targets = rule.rule().backends.iter().filter(|it| it.weight > 0).map(|it| &it.target);
-        for (choice, target) in self.backends.iter_mut().zip(targets) {
-            let BackendTarget::Backend(key) = target else { continue };
-            let Some(cluster) = tables.cluster(key).filter(|it| !access::is_asked(it, source)) else {
-                continue;
-            };
-            let policies = PolicySet::of_backend(cluster, &own);
-            let decision = policies.judge_request(tables, source.routed_to(cluster, settings), &head);
-            choice.refused = decision.verdict.into_result().err().as_ref().map(describe_denial);
-        }
-        if !self.backends.is_empty() && self.backends.iter().all(|it| it.refused.is_some()) {
-            self.outcome = describe_refusal(Reason::Denied);
-        }
-    }
-
-    fn name_backends(&mut self, serving: &Serving, rule: &RuleEntry<'_>, now: Moment) {
         let backends = &rule.rule().backends;
         let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
         for (index, backend) in backends.iter().enumerate().filter(|(_, backend)| backend.weight > 0) {
@@ -324,53 +268,45 @@ impl Explained {
                 BackendTarget::Unresolved(_) => None,
             };
             let stages = rule.backend(index).and_then(|chosen| chosen.stages);
+            let mut parts = head.parts.clone();
+            let ended = stages.and_then(|it| {
+                run(it, it.all(), &mut parts, head.attributes, head.original, &mut self.assumed)
+            });
+            let judge = |cluster| refused_by_backend(serving, settings, cluster, head.source, &parts);
             self.backends.push(Choice {
                 backend: describe_target(&backend.target),
                 percent: (f64::from(backend.weight) / total as f64 * 1000.0).round() / 10.0,
                 stages: stages.map(describe_stages).unwrap_or_default(),
-                refused: None,
+                refused: cluster.filter(|_| ended.is_none()).and_then(|it| judge(it)),
+                ended,
                 cluster: cluster.map(|cluster| ClusterShown::new(cluster, now)),
             });
         }
         self.outcome = match self.backends.as_slice() {
             [] => describe_refusal(Reason::NoBackend),
+            all if all.iter().all(|it| it.refused.is_some()) => describe_refusal(Reason::Denied),
+            [Choice { ended: Some(ended), .. }] => ended.clone(),
             [only] => format!("it goes to {}", only.backend),
             many => format!("it goes to one of {} backends, by weight", many.len()),
         };
     }
 }
 
-impl Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "request  {}", self.request)?;
-        self.client.iter().try_for_each(|client| writeln!(f, "client   {client}"))?;
-        self.target.iter().try_for_each(|target| writeln!(f, "target   {target}"))?;
-        if let Some(rule) = &self.rule {
-            writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
-            rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
-        }
-        self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
-        self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;
-        self.observed.iter().try_for_each(|policy| writeln!(f, "observed {policy} would refuse it"))?;
-        writeln!(f, "outcome  {}", self.outcome)?;
-        for choice in &self.backends {
-            writeln!(f, "backend  {} ({} %)", choice.backend, choice.percent)?;
-            choice.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
-            choice.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
-            match &choice.cluster {
-                Some(cluster) if cluster.endpoints.is_empty() => writeln!(f, "         no endpoint: 503")?,
-                Some(cluster) => cluster.endpoints.iter().try_for_each(|it| writeln!(f, "         {it}"))?,
-                None => writeln!(f, "         not known here: 500")?,
-            }
-        }
-        for lost in &self.lost {
-            writeln!(f, "lost     {}\n         {}\n         because {}", lost.rule, lost.matched, lost.why)?;
-        }
-        if self.others > 0 {
-            writeln!(f, "         {} more, whose host or path is another", self.others)?;
-        }
-        Ok(())
+/// The policy of a backend's Service that refuses a request that is routed there.
+fn refused_by_backend(
+    serving: &Serving,
+    settings: &ProxySettings,
+    cluster: &Cluster,
+    source: RequestSource<'_>,
+    parts: &Parts,
+) -> Option<String> {
+    if access::is_asked(cluster, source) {
+        return None;
     }
+    let head = RequestHead::read(parts).ok()?;
+    let policies = PolicySet::of_backend(cluster, &settings.waypoint_key());
+    let decision = policies.judge_request(&serving.tables, source.routed_to(cluster, settings), &head);
+    decision.verdict.into_result().err().as_ref().map(describe_denial)
 }
 
 /// The far end of the client's connection. Where connections begin with the PROXY protocol, one of those that are believed.

@@ -5,6 +5,7 @@
 mod agreement;
 mod config;
 mod explain;
+mod explained;
 mod question;
 mod rules;
 #[cfg(test)]

@@ -1,19 +1,14 @@
-//! Endpoints that are the proxy itself.
+//! Endpoints that are the proxy itself, of requests. Those of bytes and datagrams are in `byte_loops.rs`.
 
 use crate::support;
 use fairway_config::model::{
-    AppProtocol, BackendTarget, Filter, Fraction, HeaderModifier, L4Kind, ListenerProtocol, Mirror,
-    PathModifier, Resource, Rule, UrlRewrite,
+    AppProtocol, BackendTarget, Filter, Fraction, HeaderModifier, Mirror, PathModifier, Resource, Rule,
+    UrlRewrite,
 };
 use http::{HeaderName, HeaderValue};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 use support::backend::{Server, echo};
 use support::wire::{exchange, get, status};
 use support::*;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::timeout;
 
 /// A proxy with these rules, whose backend `shop/self:80` is the proxy.
 fn calls_itself(rules: Vec<Rule>, protocol: AppProtocol, others: Vec<Resource>) -> Proxy {
@@ -102,58 +97,4 @@ async fn a_request_may_pass_another_rule_of_the_same_proxy() {
         format!("GET /outer HTTP/1.1\r\nhost: a\r\nx-fairway-via: {via}\r\nconnection: close\r\n\r\n");
     assert_eq!(status(&exchange(proxy.address(), forged).await), 508);
     assert_eq!(status(&get(proxy.address(), "/outer").await), 200);
-}
-
-/// A proxy with a listener for bytes or datagrams whose route leads to that listener.
-fn leads_to_itself(protocol: ListenerProtocol, kind: L4Kind) -> Proxy {
-    let mut proxy = Proxy::start(vec![Resource::Listener(Arc::new(listener(protocol)))]);
-    let mut resources = backend("shop/self:1", AppProtocol::Tcp, &[proxy.address()]);
-    resources.push(l4_route(kind, LISTENER, &[], &[(1, "shop/self:1")]));
-    proxy.apply(resources).unwrap();
-    proxy
-}
-
-const REFUSED: &str = "fairway_streams_refused_total{reason=\"loop\"} ";
-
-/// The number behind this.
-fn counted(proxy: &Proxy, what: &str) -> usize {
-    let scrape = proxy.scrape();
-    let line =
-        scrape.lines().find_map(|it| it.strip_prefix(what)).unwrap_or_else(|| panic!("{what}: {scrape}"));
-    line.parse().unwrap()
-}
-
-#[tokio::test]
-async fn a_listener_for_bytes_that_leads_to_itself_is_cut_off_in_the_first_rounds() {
-    let server = Server::http(1, echo).await;
-    for workers in [1, 2] {
-        let mut proxy = Proxy::start_with(
-            vec![Resource::Listener(Arc::new(listener(ListenerProtocol::Tcp)))],
-            |settings| settings.workers = NonZeroUsize::new(workers).unwrap(),
-        );
-        let mut resources = backend("shop/self:1", AppProtocol::Tcp, &[proxy.address()]);
-        resources.push(l4_route(L4Kind::Tcp, LISTENER, &[], &[(1, "shop/self:1")]));
-        proxy.apply(resources).unwrap();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        let ended = timeout(wire::LONG, stream.read_u8()).await.expect("cut off in time");
-        assert!(ended.is_err());
-        assert!(counted(&proxy, REFUSED) >= 1);
-        let taken = counted(&proxy, "fairway_client_connections_total ");
-        assert!(taken <= 4, "{taken} connections");
-        // It goes on for others, also for those that come through another listener of the proxy.
-        proxy.apply(backend("shop/self:1", AppProtocol::Tcp, &[server.address])).unwrap();
-        assert_eq!(status(&get(proxy.address(), "/").await), 200);
-    }
-}
-
-#[tokio::test]
-async fn a_listener_for_datagrams_that_leads_to_itself_is_cut_off_in_the_first_round() {
-    let proxy = leads_to_itself(ListenerProtocol::Udp, L4Kind::Udp);
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket.send_to(b"x", proxy.address()).await.unwrap();
-    wait_for(|| counted(&proxy, REFUSED) == 1).await;
-    assert_eq!(counted(&proxy, "fairway_streams_active "), 1, "the client's own session");
-    socket.send_to(b"y", proxy.address()).await.unwrap();
-    wait_for(|| counted(&proxy, REFUSED) == 2).await;
-    assert_eq!(counted(&proxy, "fairway_streams_active "), 1);
 }

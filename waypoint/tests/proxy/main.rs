@@ -10,6 +10,7 @@
 mod backend_floods;
 mod backend_tls;
 mod bodies;
+mod byte_loops;
 mod change;
 mod client_addresses;
 mod clients;

@@ -6,10 +6,12 @@ mod hostname;
 mod pattern;
 mod program;
 mod spelling;
+mod work;
 
 pub use hostname::{HostnamePattern, InvalidHostname};
 pub use pattern::{InvalidPattern, Pattern};
 pub use spelling::is_spelling;
+pub use work::Work;
 
 use http::HeaderName;
 use std::sync::Arc;
@@ -119,6 +121,14 @@ impl ValueMatch {
         match self {
             Self::Exact(expected) => **expected == *text,
             Self::Regex(pattern) => pattern.is_match(text),
+        }
+    }
+
+    /// Whether the whole text of a client matches; none if nobody can say, as [`Pattern::compare`] has it.
+    pub fn compare(&self, text: &str, work: &Work) -> Option<bool> {
+        match self {
+            Self::Exact(expected) => Some(**expected == *text),
+            Self::Regex(pattern) => pattern.compare(text, work),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! it. Its program is built when the first text is compared with it, and only in a proxy (see `program`).
 
 use super::program::Slot;
+use super::work::Work;
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use regex_syntax::utf8::Utf8Sequences;
@@ -26,6 +27,8 @@ pub(super) struct Expression {
     /// looking at this first is a hundred times faster than to ask each, and those never asked are never built.
     prefix: Box<[u8]>,
     cost: u64,
+    /// States of its program that can be at work at one byte of a text.
+    pub(super) states: u64,
     pub(super) slot: Slot,
 }
 
@@ -101,8 +104,8 @@ impl Pattern {
             );
             return Err(invalid(reason, cost));
         }
-        let (source, prefix) = (source.into(), prefix_of(&parsed));
-        let expression = Arc::new(Expression { source, prefix, cost, slot: Slot::default() });
+        let (source, prefix, states) = (source.into(), prefix_of(&parsed), states(&parsed));
+        let expression = Arc::new(Expression { source, prefix, cost, states, slot: Slot::default() });
         KNOWN.with_borrow_mut(|known| known.insert(&expression));
         Ok(Self(expression))
     }
@@ -116,6 +119,18 @@ impl Pattern {
     /// client's.
     pub fn is_match(&self, text: &str) -> bool {
         text.as_bytes().starts_with(&self.0.prefix) && Slot::is_match(&self.0, text)
+    }
+
+    /// Whether the whole text of a client matches, within what its request may still take. None if nobody can say: the text is too long
+    /// for this expression, or for all that its request was compared with. What begins otherwise than every match costs nothing.
+    pub fn compare(&self, text: &str, work: &Work) -> Option<bool> {
+        if !text.as_bytes().starts_with(&self.0.prefix) {
+            return Some(false);
+        }
+        if !self.takes(text.len()) {
+            return None;
+        }
+        Slot::compare(&self.0, text, work)
     }
 
     /// An estimate of the memory that carrying it out takes, in bytes; known without building anything, and the same in
@@ -179,6 +194,25 @@ fn size(hir: &Hir) -> u64 {
         HirKind::Capture(it) => size(&it.sub).saturating_add(STATE),
         HirKind::Concat(parts) | HirKind::Alternation(parts) => {
             parts.iter().fold(STATE, |sum, it| sum.saturating_add(size(it)).saturating_add(8))
+        }
+    }
+}
+
+/// A bound of the states that can be at work at one byte of a text: at most one for each place in the expression that can take the byte. A
+/// class of Unicode has a small automaton of its own, of which one state is at work, and that one looks through its ranges.
+fn states(hir: &Hir) -> u64 {
+    const CLASS: u64 = 4;
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => 1,
+        HirKind::Literal(it) => it.0.len() as u64,
+        HirKind::Class(Class::Unicode(_)) => CLASS,
+        HirKind::Repetition(it) => {
+            let times = u64::from(it.max.unwrap_or(it.min).max(it.min).max(1));
+            states(&it.sub).saturating_add(2).saturating_mul(times)
+        }
+        HirKind::Capture(it) => states(&it.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().fold(1, |sum, it| sum.saturating_add(states(it)))
         }
     }
 }
@@ -306,6 +340,32 @@ mod tests {
             let cost = Pattern::new(source).unwrap().cost();
             assert!(cost <= kib * 1024, "{source}: {} KiB", cost / 1024);
         }
+    }
+
+    #[test]
+    fn the_comparisons_of_a_request_take_what_they_take_together_and_no_more() {
+        let (many, few) = (Pattern::new(r"\pL(a?){300}b").unwrap(), Pattern::new("a+").unwrap());
+        let text = "a".repeat(2000);
+        let work = Work::default();
+        assert_eq!(many.compare("ab", &work), Some(true));
+        let (of_one_byte, of_two) = (work.taken() / 2, work.taken());
+        assert!((300..=2000).contains(&of_one_byte), "{of_one_byte}");
+        // What cannot match costs nothing, and a small automaton a step for each byte.
+        assert_eq!(Pattern::new("b.*").unwrap().compare(&text, &work), Some(false));
+        assert_eq!(work.taken(), of_two);
+        assert_eq!(few.compare(&text, &work), Some(true));
+        assert_eq!(work.taken(), of_two + 2000);
+        let mut compared = 0;
+        while let Some(is_match) = many.compare(&text, &work) {
+            assert!(!is_match);
+            compared += 1;
+            assert_eq!(work.taken(), of_one_byte * compared * 2000 + of_two + 2000);
+        }
+        assert!((1..=6).contains(&compared), "{compared}");
+        // From then on nothing is compared, however little it would take.
+        assert_eq!(work.taken(), Work::LIMIT);
+        assert_eq!(few.compare("a", &work), None);
+        assert_eq!(Work::default().taken(), 0, "the next request");
     }
 
     #[test]

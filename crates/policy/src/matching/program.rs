@@ -5,6 +5,7 @@
 //! come, within a cache of fixed size.
 
 use super::pattern::Expression;
+use super::work::Work;
 use arc_swap::ArcSwapOption;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::WhichCaptures;
@@ -61,13 +62,25 @@ static THREADS: LazyLock<usize> =
 impl Slot {
     /// Whether the whole text matches. Takes no lock, unless the program has to be built.
     pub(super) fn is_match(expression: &Arc<Expression>, text: &str) -> bool {
+        Self::with_program(expression, |it| it.is_match(text)).unwrap_or_default()
+    }
+
+    /// The same within what a request may still take; none if that is not enough.
+    pub(super) fn compare(expression: &Arc<Expression>, text: &str, work: &Work) -> Option<bool> {
+        let compare = |program: &Program| {
+            work.take(program.steps(expression, text.len())).then(|| program.is_match(text))
+        };
+        Self::with_program(expression, compare).unwrap_or(Some(false))
+    }
+
+    fn with_program<T>(expression: &Arc<Expression>, run: impl FnOnce(&Program) -> T) -> Option<T> {
         let slot = &expression.slot;
         if !slot.used.load(Ordering::Relaxed) {
             slot.used.store(true, Ordering::Relaxed);
         }
         match &*slot.program.load() {
-            Some(program) => program.is_match(text),
-            None => Self::build(expression).is_some_and(|it| it.is_match(text)),
+            Some(program) => Some(run(program)),
+            None => Self::build(expression).map(|it| run(&it)),
         }
     }
 
@@ -134,6 +147,16 @@ impl Program {
             // It quits at nothing: no such byte is configured, and there are no word boundaries of Unicode in it.
             Self::Whole(dense) => matches!(dense.try_search_fwd(&input), Ok(Some(_))),
             Self::Lazy(regex) => regex.is_match(input),
+        }
+    }
+
+    /// The steps that a text of this length takes at most.
+    fn steps(&self, expression: &Expression, length: usize) -> u64 {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        match self {
+            Self::Whole(_) => length,
+            // Once its cache has been full too often, it visits every state that is at work.
+            Self::Lazy(_) => length.saturating_mul(expression.states),
         }
     }
 

@@ -9,17 +9,16 @@ fn read(
 ) -> (Result<Option<ProxyHeader>, BadHeader>, &[u8]) {
     let mut reader = HeaderReader::default();
     loop {
-        let room = reader.room();
-        assert!(!room.is_empty(), "there is always room before the header is whole");
-        let count = room.len().min(bytes.len()).min(pieces().max(1));
-        if count == 0 {
+        let there = bytes.len().min(pieces().max(1));
+        if there == 0 {
             return (Ok(None), bytes);
         }
-        room[..count].copy_from_slice(&bytes[..count]);
-        bytes = &bytes[count..];
-        match reader.add(count) {
-            Ok(None) => {}
-            ended => return (ended, bytes),
+        let taken = reader.take(&bytes[..there]);
+        bytes = &bytes[taken.map_or(there, |(count, _)| count)..];
+        match taken {
+            Ok((count, None)) => assert_eq!(count, there, "all that is there, before the header is whole"),
+            Ok((_, header)) => return (Ok(header), bytes),
+            Err(error) => return (Err(error), bytes),
         }
     }
 }
@@ -164,7 +163,7 @@ fn a_header_has_an_end() {
     assert_eq!(at_once(&v4(&vec![0; rest + 1])).0, Err(BadHeader::TooLong));
     // It is not waited for what will be refused.
     let endless = [&SIGNATURE[..], &[0x21, 0x11, 0xff, 0xff], &[7; 100]].concat();
-    let (refused, left) = at_once(&endless);
+    let (refused, left) = read(&endless, || 1);
     assert_eq!((refused, left.len()), (Err(BadHeader::TooLong), 100));
 }
 

@@ -161,7 +161,7 @@ impl Changes {
         let owned: Vec<HeaderName> = owned.cloned().collect();
         owned.iter().for_each(|name| remove_spellings(&mut parts.headers, name));
         // Another service of the same list may have decided of others.
-        kept.owned = std::mem::take(&mut kept.owned).into_iter().chain(owned).collect();
+        kept.owned = Some(kept.owned.iter().flat_map(|it| it.iter()).cloned().chain(owned).collect());
         for (name, value) in self.set.iter().chain(&self.append).filter(|(name, _)| may_change(name)) {
             parts.headers.append(name, value.clone());
         }
