@@ -2,9 +2,9 @@
 
 use super::decide::listeners;
 use super::defect::{Defect, is_understood};
+use crate::compile::gateway;
 use crate::compile::gateway::client_policies::ClientsOf;
 use crate::compile::gateway::clients_served::{ClientsServed, ServedListener};
-use crate::compile::gateway::{self, SetsOf};
 use crate::compile::names::class;
 use crate::compile::policy::status::{AtTarget, TargetOutcome};
 use crate::compile::program::{Made, Reader};
@@ -132,10 +132,10 @@ impl Review<'_> {
                 all.iter().filter(|it| section.is_none_or(|name| it.name == *name)).cloned().collect()
             }
         };
-        // One of the whole Gateway holds for its ListenerSets, too.
-        let has_sets = section.is_none() && reader.count(&SetsOf(object.object_name())) > 0;
+        // One of the whole Gateway holds for its ListenerSets, too. Whether there are some is no matter of its owner: anybody may name
+        // the Gateway in one.
         let beyond = match object.kind {
-            Kind::Gateway if has_sets => ", and those of its ListenerSets",
+            Kind::Gateway if section.is_none() => ", and those of its ListenerSets, if it has any",
             _ => "",
         };
         if let Some(defect) = Defect::of_whole(self.policy) {
