@@ -9,7 +9,7 @@
 
 mod objects;
 
-use objects::{Size, bytes, largest, read, removals, world};
+use objects::{Size, bytes, client_policies, largest, read, removals, world};
 use peak_alloc::PeakAlloc;
 use std::time::Duration;
 
@@ -26,6 +26,23 @@ const PROCESSOR: Duration =
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(stat.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or_default())
+}
+
+/// What compiling 2,000 ClientPolicies for one ListenerSet with 64 listeners may add, with 100 ranges in each: so much for what each says,
+/// and for its status.
+const CLIENT_POLICIES: usize = 64 << 20;
+
+#[test]
+fn thousands_of_client_policies_of_one_object_are_compiled_within_their_ceilings() {
+    let mut compiler = world();
+    let edits = read(&client_policies(2_000, 64, 100)).unwrap();
+    MEMORY_IN_USE.reset_peak_usage();
+    let (before, started) = (MEMORY_IN_USE.current_usage(), processor_time());
+    let output = compiler.apply(edits);
+    let (took, grown) = (processor_time() - started, MEMORY_IN_USE.peak_usage().saturating_sub(before));
+    println!("{took:?}, {} KiB; {} statuses", grown >> 10, output.statuses.len());
+    assert!(output.statuses.len() > 2_000, "{}", output.statuses.len());
+    assert!(took <= PROCESSOR && grown <= CLIENT_POLICIES, "{took:?}, {} MiB", grown >> 20);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the hub knows: the configuration, and how far each subscriber has come. No I/O, no waiting.
 
 mod entry;
+mod listeners_held;
 mod subscriber;
 
 use super::scope::{Graph, View, edges};
@@ -9,6 +10,7 @@ use entry::Entry;
 use fairway_config::model::{Capabilities, Generation, ListenerKey, Resource, ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
+use listeners_held::ListenersHeld;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use subscriber::{Subscriber, Wanted, is_followed};
@@ -160,7 +162,9 @@ impl HubState {
         let difference = stale.map(|(key, _)| key).chain(missing.map(|(key, _)| key)).cloned().collect();
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
-        self.subscribers.insert(id, Subscriber::new(subscription, difference, unproven, wake));
+        let listeners = ListenersHeld::new(held.keys());
+        let subscriber = Subscriber::new(subscription, difference, unproven, listeners, wake);
+        self.subscribers.insert(id, subscriber);
         id
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Of a policy that cannot be read its targets, and of a route its parents, hostnames and matches, as far as these can be read. Compiling
 /// closes what the policy names, and answers the route's requests with an error: they must not fall to a wider rule.
 ///
-/// Of a Gateway and a GatewayClass it says whose they are, and of GatewayParameters that they are there. What runs by them stays as it is:
+/// Of a Gateway, a ListenerSet and a GatewayClass it says whose they are, and of GatewayParameters that they are there. What runs by them stays as it is:
 /// after a restart of the controller it must not be taken for what nobody wants any more.
 #[derive(Debug)]
 pub(super) struct StandIn(Object);
@@ -33,8 +33,10 @@ impl StandIn {
             }
             Kind::GatewayClass => json!({ "controllerName": written["spec"]["controllerName"].as_str()? }),
             Kind::GatewayParameters => json!({}),
-            // Nobody can say where their clients are, so it closes them.
-            Kind::ClientPolicy => json!({ "targetRefs": targets, "clientAddress": {} }),
+            // Nobody can say what it asks for, so it closes them, and takes no field from another policy.
+            Kind::ClientPolicy => json!({ "targetRefs": targets }),
+            // It has no listeners: what it opens stays shut. It is there, so that what was said of it is not taken away.
+            Kind::ListenerSet => json!({ "parentRef": written["spec"]["parentRef"], "listeners": [] }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -57,6 +59,7 @@ impl StandIn {
             Object::BackendTlsPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::AccessPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::Gateway(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::ListenerSet(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GatewayClass(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,

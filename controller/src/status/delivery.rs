@@ -112,8 +112,9 @@ impl Refusals {
         for (gateway, delivery) in gateways {
             let gateway = ObjectRef::from_name(Kind::Gateway, gateway);
             let refused = delivery.refused.iter().map(|(key, why)| {
-                let said =
-                    format!("a proxy of {gateway} refuses {key}, and keeps its last valid version: {why}");
+                let said = format!(
+                    "a proxy of {gateway} refuses {key}, and keeps its last valid version if it had one: {why}"
+                );
                 (key, said)
             });
             let closed = delivery

@@ -109,7 +109,8 @@ impl Enforcement {
         };
         if let Some(why) = of_this(&delivery.refused) {
             let proxy = enforcer.proxy();
-            let message = format!("{proxy} refuses it, and keeps its last valid version: {why}");
+            let message =
+                format!("{proxy} refuses it, and keeps its last valid version if it had one: {why}");
             return Some(Obstacle { reason: reason::REFUSED_BY_PROXY, message });
         }
         let why = of_this(&delivery.closed)?;

@@ -1,7 +1,8 @@
 //! What has to be written so that an object's status says what is true, and what others wrote stays.
 //!
 //! Ours are: of a list of parents or ancestors the entries with our controllerName, and of conditions those of the
-//! types we are responsible for. Everything else is kept as it is.
+//! types we are responsible for. Everything else is kept as it is, and so is what we wrote of a parent or an ancestor that cannot
+//! be read now.
 //!
 //! A list longer than the API allows would be refused with the whole status. So what others wrote stays, and of ours there is as
 //! much as has room, from the beginning of the list.
@@ -18,6 +19,8 @@ pub struct Author<'a> {
     pub now: &'a str,
     /// Which types of conditions of this object are ours to write and to take away.
     pub owns: fn(&str) -> bool,
+    /// References to parents or ancestors that cannot be read: what we wrote of them stays as it is.
+    pub held: &'a [Value],
 }
 
 /// The lists of entries that belong to controllers: how an entry names its object, and the most entries there may be.
@@ -32,7 +35,7 @@ const MOST_ADDRESSES: usize = 16;
 pub fn merge(current: &Value, ours: Option<&Value>, author: Author<'_>) -> Option<Value> {
     let merged = match ours {
         Some(ours) => whole(current, ours, author),
-        None => without_ours(current, author.controller),
+        None => without_ours(current, author),
     };
     let is_news = |field: &str, value: &Value| match current.get(field) {
         Some(now) => now != value,
@@ -60,13 +63,14 @@ fn whole(current: &Value, ours: &Value, author: Author<'_>) -> Map<String, Value
     merged.collect()
 }
 
-fn without_ours(current: &Value, controller: &str) -> Map<String, Value> {
-    let foreign = |field: &str| {
+fn without_ours(current: &Value, author: Author<'_>) -> Map<String, Value> {
+    let foreign = |field: &str, reference: &str| {
         let before = list(current, field);
-        let kept: Vec<Value> = before.iter().filter(|it| !is_ours(it, controller)).cloned().collect();
+        let kept: Vec<Value> = before.iter().filter(|it| !author.writes(it, reference)).cloned().collect();
         (kept.len() < before.len()).then_some((field.to_owned(), Value::Array(kept)))
     };
-    let mut out: Map<String, Value> = ENTRIES.iter().filter_map(|(field, ..)| foreign(field)).collect();
+    let mut out: Map<String, Value> =
+        ENTRIES.iter().filter_map(|(field, reference, _)| foreign(field, reference)).collect();
     let before = list(current, "conditions");
     let is_foreign = |it: &&Value| !reason::is_own(it["type"].as_str().unwrap_or_default());
     let kept: Vec<Value> = before.iter().filter(is_foreign).cloned().collect();
@@ -80,16 +84,21 @@ fn list<'a>(status: &'a Value, field: &str) -> &'a [Value] {
     status[field].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn is_ours(entry: &Value, controller: &str) -> bool {
-    entry["controllerName"] == controller
+// === impl Author ===
+
+impl Author<'_> {
+    /// Whether an entry of a list is ours to write and to take away.
+    fn writes(&self, entry: &Value, reference: &str) -> bool {
+        entry["controllerName"] == self.controller && !self.held.contains(&entry[reference])
+    }
 }
 
 /// Takes from our entries what has no room beside those of others, and says so in the last one that has. Returns how many of ours are
 /// not in the status, with the `left_out` that were not even among these.
-pub fn fit(current: &Value, ours: &mut Value, left_out: usize, controller: &str) -> usize {
+pub fn fit(current: &Value, ours: &mut Value, left_out: usize, author: Author<'_>) -> usize {
     let mut lost = left_out;
-    for (field, _, most) in ENTRIES {
-        let foreign = list(current, field).iter().filter(|it| !is_ours(it, controller)).count();
+    for (field, reference, most) in ENTRIES {
+        let foreign = list(current, field).iter().filter(|it| !author.writes(it, reference)).count();
         let Some(Value::Array(entries)) = ours.get_mut(field) else { continue };
         let room = most.saturating_sub(foreign);
         lost += entries.len().saturating_sub(room);
@@ -105,11 +114,11 @@ pub fn fit(current: &Value, ours: &mut Value, left_out: usize, controller: &str)
 
 /// Entries stay where they are; new ones come last.
 fn entries(before: &[Value], ours: &[Value], reference: &str, most: usize, author: Author<'_>) -> Value {
-    let foreign = before.iter().filter(|it| !is_ours(it, author.controller)).count();
+    let foreign = before.iter().filter(|it| !author.writes(it, reference)).count();
     let mut left: Vec<&Value> = ours.iter().take(most.saturating_sub(foreign)).collect();
     let mut out = Vec::with_capacity(before.len() + ours.len());
     for old in before {
-        if !is_ours(old, author.controller) {
+        if !author.writes(old, reference) {
             out.push(old.clone());
         } else if let Some(at) = left.iter().position(|it| it[reference] == old[reference]) {
             out.push(with_conditions(left.remove(at), Some(old), author));

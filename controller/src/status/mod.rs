@@ -17,6 +17,11 @@ mod status_cache;
 mod transitions;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use self::{
+    merge::{Author, merge},
+    render::references,
+};
 pub use condition::{Condition, Truth};
 pub use enforcement::{Enforcement, Enforcer};
 pub use record::Record;
@@ -41,6 +46,8 @@ pub enum ObjectStatus {
     Policy(PolicyStatus),
     Mesh(ClassStatus),
     Service(ServiceStatus),
+    /// Of an object of ours of which nothing can be said now, since what it depends on cannot be read: what was written stays.
+    Held,
 }
 
 /// The status of a GatewayClass, and of an XMesh.
@@ -58,11 +65,13 @@ pub struct ClassStatus {
 pub struct GatewayStatus {
     /// Where it is reached.
     pub addresses: Vec<AssignedAddress>,
-    /// How many ListenerSets add to it.
-    pub attached_listener_sets: u32,
+    /// How many ListenerSets add to it; none while it cannot be read: what was written stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<u32>,
     pub conditions: Vec<Condition>,
-    /// Of each listener, in the user's order.
-    pub listeners: Vec<ListenerStatus>,
+    /// Of each listener, in the user's order; none while the Gateway cannot be read: what was written stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<Vec<ListenerStatus>>,
 }
 
 /// What we say in the status of a Service.
@@ -98,11 +107,14 @@ pub struct ListenerStatus {
 }
 
 /// The status of a route.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {
     /// One for each parentRef that is ours.
     pub parents: Vec<ParentStatus>,
+    /// The parentRefs to what is ours and cannot be read: what was written of them stays.
+    #[serde(skip)]
+    pub held: Vec<ParentRef>,
 }
 
 /// A route's status with one parent.
@@ -119,11 +131,14 @@ pub struct ParentStatus {
 }
 
 /// The status of a policy.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
     /// One for each Gateway of ours that it has to do with; at most 16.
     pub ancestors: Vec<AncestorStatus>,
+    /// Ancestors that are ours and cannot be read: what was written of them stays.
+    #[serde(skip)]
+    pub held: Vec<ParentRef>,
     /// How many more there are, for which the API leaves no room.
     #[serde(skip)]
     pub left_out: usize,
@@ -186,6 +201,15 @@ impl ObjectStatus {
         }
     }
 
+    /// The parents or ancestors of which nothing can be said now: what was written of them stays.
+    pub fn held(&self) -> &[ParentRef] {
+        match self {
+            Self::Route(it) => &it.held,
+            Self::Policy(it) => &it.held,
+            _ => &[],
+        }
+    }
+
     /// The generation of the object that the status is about.
     pub fn observed_generation(&self) -> Option<i64> {
         self.conditions().into_iter().map(|(_, condition)| condition.observed_generation).max()
@@ -200,15 +224,15 @@ impl ObjectStatus {
                 out.extend(it.conditions.iter().map(|it| (String::new(), it)))
             }
             Self::Service(it) => out.extend(it.conditions.iter().map(|it| (String::new(), it))),
-            Self::Gateway(GatewayStatus { conditions, listeners, .. })
-            | Self::ListenerSet(ListenerSetStatus { conditions, listeners, .. }) => {
-                out.extend(conditions.iter().map(|it| (String::new(), it)));
-                for listener in listeners {
-                    out.extend(
-                        listener.conditions.iter().map(|it| (format!("listener {}", listener.name), it)),
-                    );
-                }
+            Self::Gateway(it) => {
+                out.extend(it.conditions.iter().map(|it| (String::new(), it)));
+                out.extend(it.listeners.iter().flatten().flat_map(ListenerStatus::named_conditions));
             }
+            Self::ListenerSet(it) => {
+                out.extend(it.conditions.iter().map(|it| (String::new(), it)));
+                out.extend(it.listeners.iter().flat_map(ListenerStatus::named_conditions));
+            }
+            Self::Held => {}
             Self::Route(it) => {
                 for parent in &it.parents {
                     out.extend(
@@ -224,6 +248,12 @@ impl ObjectStatus {
             }
         }
         out
+    }
+}
+
+impl ListenerStatus {
+    fn named_conditions(&self) -> impl Iterator<Item = (String, &Condition)> {
+        self.conditions.iter().map(|it| (format!("listener {}", self.name), it))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A status as the API has it in JSON.
 
-use super::ObjectStatus;
+use super::{ObjectStatus, ParentRef};
 use serde_json::{Value, json};
 
 /// The longest message a condition may have (metav1.Condition).
@@ -21,6 +21,11 @@ pub fn render(status: &ObjectStatus) -> Value {
         }
     });
     out
+}
+
+/// References as the entries of a status have them.
+pub fn references(written: &[ParentRef]) -> impl Iterator<Item = Value> {
+    written.iter().map(|it| serde_json::to_value(it).unwrap_or_default())
 }
 
 /// A list in a status; empty where there is none.

@@ -95,9 +95,12 @@ impl StatusCache {
         }
         for (object, status) in statuses {
             entries.note_enforcement(&object, status.as_ref(), generation);
-            if let Some(ObjectStatus::ListenerSet(it)) = &status
-                && !it.is_orphan
-            {
+            let is_own_set = match &status {
+                Some(ObjectStatus::ListenerSet(it)) => !it.is_orphan,
+                Some(ObjectStatus::Held) => object.kind == Kind::ListenerSet,
+                _ => false,
+            };
+            if is_own_set {
                 entries.own_sets.insert(object.clone());
             }
             let cached = entries.objects.entry(object.clone()).or_default();
@@ -289,7 +292,10 @@ mod tests {
                 by: BTreeSet::from([gateway(name)]),
             },
         };
-        ObjectStatus::Policy(PolicyStatus { ancestors: gateways.iter().map(ancestor).collect(), left_out: 0 })
+        ObjectStatus::Policy(PolicyStatus {
+            ancestors: gateways.iter().map(ancestor).collect(),
+            ..PolicyStatus::default()
+        })
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::delivery::{self, Delivery, Programming, Refusals};
 use super::enforcement::{self, Enforcer};
 use super::merge::{Author, fit, merge};
 use super::pace::Pace;
-use super::render::render;
+use super::render::{self, render};
 use super::status_cache::{CachedStatus, StatusCache};
 use super::transitions::events_of_change;
 use super::{ObjectStatus, Record, reason};
@@ -222,7 +222,16 @@ impl Writer {
         if self.written_on.get(object) == Some(&record.version) {
             return None;
         }
+        if matches!(status.as_deref(), Some(ObjectStatus::Held)) {
+            return None;
+        }
         let current = record.parsed();
+        let held: Vec<Value> = status.iter().flat_map(|it| render::references(it.held())).collect();
+        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        // The kinds of the Gateway API are written by their controllers; a Service has conditions of others by the same names.
+        let owns = if object.kind == Kind::Service { reason::is_own } else { reason::is_ours };
+        let controller = self.controller.clone();
+        let author = Author { controller: &controller, now: &time, owns, held: &held };
         let ours = status.map(|status| {
             let mut ours = render(&status);
             let programming = self.programming(object, &current, &ours, now);
@@ -232,16 +241,12 @@ impl Writer {
                 ObjectStatus::Policy(it) => it.left_out,
                 _ => 0,
             };
-            let lost = fit(&current, &mut ours, left_out, &self.controller);
+            let lost = fit(&current, &mut ours, left_out, author);
             if lost > 0 {
                 self.events.publish(&record.regarding(object), vec![Event::of_full_status(lost)]);
             }
             ours
         });
-        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        // The kinds of the Gateway API are written by their controllers; a Service has conditions of others by the same names.
-        let owns = if object.kind == Kind::Service { reason::is_own } else { reason::is_ours };
-        let author = Author { controller: &self.controller, now: &time, owns };
         let status = merge(&current, ours.as_ref(), author)?;
         if self.untaken.get(object).is_some_and(|(on, what)| *on == record.version && is_alike(what, &status))
         {

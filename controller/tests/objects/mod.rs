@@ -114,6 +114,27 @@ fn compared_by_policy(values: usize, length: usize) -> Vec<Value> {
     operations.chunks(64).map(|it| json!({ "to": it })).collect()
 }
 
+/// A ListenerSet with so many listeners, and so many ClientPolicies with so many ranges: each for one of its listeners, or for all.
+#[allow(dead_code)] // one of the two tests that share this file has one object of each kind
+pub fn client_policies(policies: usize, listeners: usize, ranges: usize) -> Vec<Value> {
+    let listener = |it: usize| json!({ "name": format!("x{it}"), "port": 8000, "protocol": "HTTP", "hostname": format!("h{it}.ex") });
+    let each: Vec<Value> = (0..listeners).map(listener).collect();
+    let set = json!({ "parentRef": { "name": "g" }, "listeners": each });
+    let policy = |index: usize| {
+        let ranges: Vec<String> =
+            (0..ranges).map(|it| format!("10.{}.{}.{it}", index / 250, index % 250)).collect();
+        let mut target =
+            json!({ "group": "gateway.networking.k8s.io", "kind": "ListenerSet", "name": "set" });
+        if index % 2 == 1 {
+            target["sectionName"] = format!("x{}", index % listeners).into();
+        }
+        let address = json!({ "source": "ForwardedFor", "trustedCIDRs": ranges });
+        let spec = json!({ "targetRefs": [target], "clientAddress": address });
+        object("fairway.dev/v1alpha1", "ClientPolicy", &format!("p{index}"), spec)
+    };
+    std::iter::once(object(GROUP, "ListenerSet", "set", set)).chain((0..policies).map(policy)).collect()
+}
+
 /// Large in every dimension that the API leaves.
 pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
     let long = "a".repeat(4096);

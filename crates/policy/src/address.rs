@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A range of addresses in CIDR notation. A single address is a range of one.
 ///
@@ -67,6 +68,8 @@ pub enum InvalidCidr {
 ///
 /// Two ranges in CIDR notation are disjoint or one contains the other, so the union is a sorted list of disjoint ranges.
 ///
+/// A clone shares the ranges.
+///
 /// ```
 /// use fairway_policy::{Cidr, CidrSet};
 ///
@@ -81,14 +84,14 @@ pub enum InvalidCidr {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CidrSet {
     /// As given, in the order given.
-    cidrs: Vec<Cidr>,
+    cidrs: Arc<[Cidr]>,
     v4: Ranges<u32>,
     v6: Ranges<u128>,
 }
 
 /// Disjoint ranges, both ends included, in ascending order.
-#[derive(Clone, Debug, PartialEq)]
-struct Ranges<T>(Vec<(T, T)>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ranges<T>(Arc<[(T, T)]>);
 
 // === impl Cidr ===
 
@@ -199,9 +202,9 @@ impl CidrSet {
 
 impl FromIterator<Cidr> for CidrSet {
     fn from_iter<I: IntoIterator<Item = Cidr>>(cidrs: I) -> Self {
-        let cidrs: Vec<Cidr> = cidrs.into_iter().collect();
+        let cidrs: Arc<[Cidr]> = cidrs.into_iter().collect();
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for cidr in &cidrs {
+        for cidr in &*cidrs {
             match cidr.first {
                 IpAddr::V4(first) => v4.push((first.to_bits(), first.to_bits() | !v4_mask(cidr.length))),
                 IpAddr::V6(first) => v6.push((first.to_bits(), first.to_bits() | !v6_mask(cidr.length))),
@@ -215,7 +218,7 @@ impl FromIterator<Cidr> for CidrSet {
 
 impl<T> Default for Ranges<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Arc::default())
     }
 }
 
@@ -229,8 +232,7 @@ impl<T: Copy + Ord> Ranges<T> {
                 _ => disjoint.push((first, last)),
             }
         }
-        disjoint.shrink_to_fit();
-        Self(disjoint)
+        Self(disjoint.into())
     }
 
     fn contains(&self, address: T) -> bool {
@@ -301,6 +303,15 @@ mod tests {
             Cidr::new(Ipv6Addr::from_bits((bits << 122 | bits) & v6_mask(length)).into(), length).unwrap()
         });
         prop_oneof![v4, v6]
+    }
+
+    /// Listeners and statuses of a policy have its set, thousands of times.
+    #[test]
+    fn a_clone_of_a_set_shares_its_ranges() {
+        let set = CidrSet::from_iter([cidr("10.0.0.0/8"), cidr("2001:db8::/32")]);
+        let clone = set.clone();
+        assert_eq!(set.cidrs().as_ptr(), clone.cidrs().as_ptr());
+        assert!(Arc::ptr_eq(&set.v4.0, &clone.v4.0) && Arc::ptr_eq(&set.v6.0, &clone.v6.0));
     }
 
     proptest! {

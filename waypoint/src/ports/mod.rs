@@ -237,6 +237,9 @@ fn configure(
 }
 
 #[cfg(test)]
+mod refusals;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::table::SocketKind;

@@ -6,7 +6,7 @@ use crate::address::AddressHeaderNames;
 use crate::route::{HostIndex, RouteTable};
 use ahash::HashMap;
 use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
-use fairway_config::{Rejected, Snapshot};
+use fairway_config::{Changes, Rejected, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -65,6 +65,14 @@ impl Socket {
     }
 }
 
+// === impl BoundListener ===
+
+impl BoundListener {
+    fn key(&self) -> ResourceKey {
+        ResourceKey::new(ResourceKind::Listener, self.listener.key.as_arc())
+    }
+}
+
 // === impl ListenerSet ===
 
 impl ListenerSet {
@@ -103,9 +111,10 @@ impl ListenerSet {
     }
 }
 
-/// The sockets of a configuration.
+/// The sockets of a configuration. Of two listeners that cannot share one, the one that changed is refused.
 pub(super) fn bind(
     snapshot: &Snapshot,
+    changes: &Changes,
     routes: &HashMap<ListenerKey, Arc<RouteTable>>,
     streams: &HashMap<ListenerKey, Arc<StreamTable>>,
 ) -> Result<HashMap<Socket, Arc<ListenerSet>>, Vec<Rejected>> {
@@ -113,7 +122,7 @@ pub(super) fn bind(
     listeners.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut sockets: HashMap<Socket, Vec<Arc<BoundListener>>> = HashMap::default();
     for listener in listeners {
-        // What a closed listener has is not served: also not to connections that are open.
+        // A closed listener has no routes, so that connections from before it was closed are not served by them either.
         let key = Some(&listener.key).filter(|_| listener.closed.is_none());
         let routes = key.and_then(|key| routes.get(key)).cloned().unwrap_or_default();
         let streams = key.and_then(|key| streams.get(key)).cloned().unwrap_or_default();
@@ -126,7 +135,7 @@ pub(super) fn bind(
     let mut rejected = Vec::new();
     let mut sets = HashMap::default();
     for (socket, listeners) in sockets {
-        match set(socket, listeners) {
+        match set(socket, listeners, changes) {
             Ok(set) => drop(sets.insert(socket, Arc::new(set))),
             Err(error) => rejected.push(error),
         }
@@ -134,13 +143,19 @@ pub(super) fn bind(
     if rejected.is_empty() { Ok(sets) } else { Err(rejected) }
 }
 
-fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet, Rejected> {
+fn set(
+    socket: Socket,
+    listeners: Vec<Arc<BoundListener>>,
+    changes: &Changes,
+) -> Result<ListenerSet, Rejected> {
     let mut by_host: HostIndex<Arc<BoundListener>> = HostIndex::default();
     let mut first: Option<&Arc<BoundListener>> = None;
     for bound in &listeners {
-        let conflict = |other: &BoundListener, what| Rejected {
-            key: ResourceKey::new(ResourceKind::Listener, bound.listener.key.as_arc()),
-            reason: format!("port {} is taken by listener {} with {what}", socket.port, other.listener.key),
+        let conflict = |other: &BoundListener, what| {
+            let (refused, other) = refused(bound, other, changes);
+            let reason =
+                format!("port {} is taken by listener {} with {what}", socket.port, other.listener.key);
+            Rejected { key: refused.key(), reason }
         };
         if let Some(first) = first
             && !share(&first.listener.protocol, &bound.listener.protocol)
@@ -152,8 +167,8 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
             return Err(conflict(&other, "the same hostname"));
         }
     }
-    let opening = Opening::of(&listeners).map_err(|OpeningsDiffer(bound)| Rejected {
-        key: ResourceKey::new(ResourceKind::Listener, bound.listener.key.as_arc()),
+    let opening = Opening::of(&listeners).map_err(|OpeningsDiffer(first, bound)| Rejected {
+        key: refused(bound, first, changes).0.key(),
         reason: format!(
             "other listeners of port {} take the PROXY protocol in another way, or not",
             socket.port
@@ -163,6 +178,19 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
     let (locates, address_headers) =
         (sources().any(|it| !it.is_connection()), AddressHeaderNames::of(sources()));
     Ok(ListenerSet { socket, listeners: listeners.into(), by_host, opening, locates, address_headers })
+}
+
+/// Of two listeners that cannot share a socket the one that is refused, and the other: the second, unless the first alone has changed.
+/// What has not changed was taken before, and a refusal of it tells the controller nothing that it could leave out.
+fn refused<'a>(
+    second: &'a BoundListener,
+    first: &'a BoundListener,
+    changes: &Changes,
+) -> (&'a BoundListener, &'a BoundListener) {
+    match changes.contains(&first.key()) && !changes.contains(&second.key()) {
+        true => (first, second),
+        false => (second, first),
+    }
 }
 
 /// Whether listeners can share a socket and be told apart: HTTP by the Host, TLS of any kind by the SNI.

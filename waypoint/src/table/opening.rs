@@ -18,12 +18,12 @@ pub enum Opening {
 
 /// Two listeners of one socket begin their connections in different ways.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OpeningsDiffer<'a>(pub &'a Arc<BoundListener>);
+pub(super) struct OpeningsDiffer<'a>(pub &'a Arc<BoundListener>, pub &'a Arc<BoundListener>);
 
 impl Opening {
     /// How those to a socket of these listeners begin. Listeners that are closed have no say.
     pub(super) fn of(listeners: &[Arc<BoundListener>]) -> Result<Self, OpeningsDiffer<'_>> {
-        let mut opening = None;
+        let mut opening: Option<(Self, &Arc<BoundListener>)> = None;
         for bound in listeners.iter().filter(|it| it.listener.closed.is_none()) {
             let its = match &bound.listener.address_source {
                 AddressSource::ProxyProtocol(trusted) => Self::Proxied(trusted.clone()),
@@ -31,11 +31,12 @@ impl Opening {
                     Self::Plain
                 }
             };
-            if *opening.get_or_insert_with(|| its.clone()) != its {
-                return Err(OpeningsDiffer(bound));
+            let (first, by) = opening.get_or_insert_with(|| (its.clone(), bound));
+            if *first != its {
+                return Err(OpeningsDiffer(by, bound));
             }
         }
-        Ok(opening.unwrap_or_default())
+        Ok(opening.map(|(opening, _)| opening).unwrap_or_default())
     }
 
     /// Whether a peer may connect at all.

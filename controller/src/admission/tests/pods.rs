@@ -162,6 +162,9 @@ async fn a_hand_made_copy_that_shows_its_keys_to_anybody_gets_nothing() {
         vec![volume_as(1, json!({"name": "token", "projected": {"sources": [{"secret": {"name": "x"}}]}}))],
         vec![volume_as(2, json!({"name": "state", "persistentVolumeClaim": {"claimName": "mine"}}))],
         vec![volume_as(2, json!({"name": "state", "hostPath": {"path": "/x"}}))],
+        vec![volume_as(2, json!({"name": "state", "emptyDir": {}, "hostPath": {"path": "/x"}}))],
+        vec![volume_as(2, json!({"name": "state", "emptyDir": {"medium": "HugePages-2Mi"}}))],
+        vec![volume_as(2, json!({"name": "state", "emptyDir": {"field-of-a-later-version": "x"}}))],
         vec![mount(json!({"name": "token", "mountPath": "/usr/local/bin"}))],
         vec![mount(json!({"name": "token", "mountPath": "/var/run/secrets/../../x"}))],
         vec![mount(json!({"name": "state", "mountPath": "/var/lib/fairway", "subPath": "x"}))],
@@ -223,6 +226,21 @@ async fn what_clouds_add_to_every_pod_turns_no_proxy_away() {
         write(&mut pod, pointer, value);
     }
     assert_eq!(as_gateway(&with(pod)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_proxy_whose_directory_is_limited_or_in_memory_is_one_of_ours() {
+    for directory in [
+        json!({}),
+        json!({"sizeLimit": "64Mi"}),
+        json!({"medium": ""}),
+        json!({"medium": "Memory"}),
+        json!({"medium": "Memory", "sizeLimit": "1Gi"}),
+    ] {
+        let mut pod = good();
+        write(&mut pod, "/spec/volumes/2", json!({"name": "state", "emptyDir": directory}));
+        assert_eq!(as_gateway(&with(pod)).await, Ok(()), "{directory}");
+    }
 }
 
 #[tokio::test]

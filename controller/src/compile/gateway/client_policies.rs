@@ -2,15 +2,16 @@
 
 use super::client_address::{self, AddressFault};
 use super::protocol::Protocol;
-use super::{Check, GatewayReport, ListenerPlan};
+use super::{GatewayReport, ListenerPlan, opening};
 use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
 use crate::diagnostic::Diagnostic;
 use crate::provision::ProxyClass;
 use crate::resources::client_policy::ClientField;
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
 use crate::status::{Condition, reason};
-use fairway_config::model::{AddressSource, ListenerKey, ObjectName, TlsVersion};
-use fairway_incremental::Set;
+use fairway_config::model::{AddressSource, ObjectName, TlsVersion};
+use fairway_incremental::{Query, Set};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +26,20 @@ pub(in crate::compile) struct ClientsOf {
 }
 
 impl Set<Cluster> for ClientsOf {
+    type Member = ObjectRef;
+}
+
+/// The ClientPolicies for a Gateway or a ListenerSet, or for a listener of it, of which nobody can say what they ask for. They close the
+/// listeners, and take no field from another policy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct ClientsClosed {
+    /// The Gateway or ListenerSet.
+    pub object: ObjectRef,
+    /// None is all of its listeners.
+    pub listener: Option<Arc<str>>,
+}
+
+impl Set<Cluster> for ClientsClosed {
     type Member = ObjectRef;
 }
 
@@ -45,6 +60,8 @@ pub(in crate::compile) struct ClientSettings {
     pub policy: Option<ObjectRef>,
     /// Why that cannot be carried out. Then the listener is closed.
     pub fault: Option<AddressFault>,
+    /// A policy of which nobody can say what it asks for. Then the listener is closed.
+    pub unknown: Option<ObjectRef>,
     /// The lowest version of TLS that it speaks with them, if it ends TLS, and the policy that says so.
     pub tls: Option<(ObjectRef, TlsVersion)>,
 }
@@ -55,12 +72,46 @@ pub(super) type SettingsByListener = BTreeMap<(ObjectRef, Arc<str>), ClientSetti
 // === impl ClientSettings ===
 
 impl ClientSettings {
-    /// The policy by which a field holds.
-    pub(in crate::compile) fn holder(&self, field: ClientField) -> Option<&ObjectRef> {
-        match field {
-            ClientField::ClientAddress => self.policy.as_ref(),
-            ClientField::Tls => self.tls.as_ref().map(|(policy, _)| policy),
-        }
+    /// Those of a listener for which a policy says where its clients are.
+    pub(super) fn of_policy(policy: &ObjectRef) -> Self {
+        Self { policy: Some(policy.clone()), ..Self::default() }
+    }
+
+    /// Whether the listener is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.fault.is_some() || self.unknown.is_some()
+    }
+}
+
+/// What a policy asks for, as proxies have it: looked at once, whatever the number of listeners for which it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Asked {
+    /// How a listener learns where its clients are; none if that cannot be understood.
+    source: Option<AddressSource>,
+    /// The lowest version of TLS. What cannot be understood may have asked for the newest only.
+    min_version: TlsVersion,
+}
+
+/// Reads what a policy asks for.
+pub(super) struct Ask;
+
+impl Query<Cluster> for Ask {
+    type Key = ObjectName;
+    type Value = Option<Arc<Asked>>;
+    const STAGE: u8 = stage::OBJECTS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Option<Arc<Asked>> {
+        let policy = reader.input::<ClientPolicy>(name)?;
+        let source = match &policy.spec.client_address {
+            Ok(None) => Some(AddressSource::Connection),
+            Ok(Some(it)) => it.source().ok(),
+            Err(_) => None,
+        };
+        let min_version = match &policy.spec.tls {
+            Ok(it) => it.map(|it| it.min_version.into()).unwrap_or_default(),
+            Err(_) => TlsVersion::V1_3,
+        };
+        Some(Arc::new(Asked { source, min_version }))
     }
 }
 
@@ -87,11 +138,11 @@ pub(super) fn decide(
         let plans = report.sets.get(set).map(|it| it.plan.listeners.iter()).into_iter().flatten();
         listeners.extend(plans.map(|it| (ObjectRef::from_name(Kind::ListenerSet, set), it)));
     }
-    listeners.retain(|(_, plan)| plan.programmed);
+    listeners.retain(|(object, plan)| plan.programmed || *object == own);
     let mut wanted: Vec<ClientSettings> =
         listeners.iter().map(|(object, plan)| want(reader, &own, object, plan)).collect();
-    client_address::share_ports(&own, &listeners, &mut wanted);
-    for ((object, plan), it) in listeners.iter().zip(wanted) {
+    opening::share_ports(&own, &listeners, &mut wanted);
+    for ((object, plan), it) in listeners.iter().zip(wanted).filter(|((_, plan), _)| plan.programmed) {
         settings.insert((object.clone(), plan.name.clone()), it);
     }
     settings
@@ -104,34 +155,42 @@ fn want(
     object: &ObjectRef,
     plan: &ListenerPlan,
 ) -> ClientSettings {
-    let of_address = holder(reader, gateway, object, &plan.name, ClientField::ClientAddress);
-    let address = of_address.map(|(policy, it)| client_address::want(reader, gateway, plan, &policy, &it));
+    let places = places(gateway, object, &plan.name);
+    let of_address = holder(reader, &places, ClientField::ClientAddress);
+    let address = of_address
+        .map(|(policy, it)| client_address::want(reader, gateway, plan, &policy, it.source.as_ref()));
     let ends_tls = plan.protocol.is_some_and(Protocol::ends_tls);
-    let of_tls = ends_tls.then(|| holder(reader, gateway, object, &plan.name, ClientField::Tls)).flatten();
-    let tls = of_tls.map(|(policy, it)| {
-        // What cannot be understood may have asked for the newest version only.
-        let asked = it.spec.tls.as_ref().map(|it| it.map(|it| it.min_version.into()).unwrap_or_default());
-        (policy, asked.unwrap_or(TlsVersion::V1_3))
+    let of_tls = ends_tls.then(|| holder(reader, &places, ClientField::Tls)).flatten();
+    let tls = of_tls.map(|(policy, it)| (policy, it.min_version));
+    let mut unknown = places.iter().filter_map(|(object, listener)| {
+        let set = ClientsClosed { object: (*object).clone(), listener: listener.clone() };
+        reader.members(&set).first().cloned()
     });
-    ClientSettings { tls, ..address.unwrap_or_default() }
+    ClientSettings { tls, unknown: unknown.next(), ..address.unwrap_or_default() }
 }
 
-/// The policy by which a field holds for a listener. One of the whole Gateway goes before one of a ListenerSet, and one that names the
-/// listener before one for all of its object.
+/// What policies for a listener name, in the order in which they go before each other. One of the whole Gateway goes before one of a
+/// ListenerSet, and one that names the listener before one for all of its object.
+fn places<'a>(
+    gateway: &'a ObjectRef,
+    object: &'a ObjectRef,
+    listener: &Arc<str>,
+) -> Vec<(&'a ObjectRef, Option<Arc<str>>)> {
+    let of_gateway = (object != gateway).then_some((gateway, None));
+    of_gateway.into_iter().chain([(object, Some(listener.clone())), (object, None)]).collect()
+}
+
+/// The policy by which a field holds for a listener, and what it asks for.
 fn holder(
     reader: &mut Reader<'_>,
-    gateway: &ObjectRef,
-    object: &ObjectRef,
-    listener: &Arc<str>,
+    places: &[(&ObjectRef, Option<Arc<str>>)],
     field: ClientField,
-) -> Option<(ObjectRef, Arc<ClientPolicy>)> {
-    let of_gateway = (object != gateway).then_some((gateway, None));
-    let places = of_gateway.into_iter().chain([(object, Some(listener.clone())), (object, None)]);
+) -> Option<(ObjectRef, Arc<Asked>)> {
     for (object, listener) in places {
-        let set = ClientsOf { object: object.clone(), listener, field };
+        let set = ClientsOf { object: (*object).clone(), listener: listener.clone(), field };
         let Some(policy) = reader.members(&set).first().cloned() else { continue };
-        if let Some(written) = reader.input::<ClientPolicy>(&policy.object_name()) {
-            return Some((policy, written));
+        if let Some(asked) = reader.get::<Ask>(&policy.object_name()) {
+            return Some((policy, asked));
         }
     }
     None
@@ -141,7 +200,9 @@ fn holder(
 /// with it; where none asks for anything, the object of the listener does.
 pub(super) fn close(report: &mut GatewayReport, gateway: &ObjectName, made: &mut Made) {
     for ((object, name), settings) in &report.settings {
-        let Some(fault) = &settings.fault else { continue };
+        if !settings.is_closed() {
+            continue;
+        }
         let (plans, reports) = match object.kind {
             Kind::ListenerSet => {
                 let Some(set) = report.sets.get_mut(&object.object_name()) else { continue };
@@ -151,41 +212,31 @@ pub(super) fn close(report: &mut GatewayReport, gateway: &ObjectName, made: &mut
         };
         let Some(index) = plans.iter().position(|it| it.name == *name) else { continue };
         let (Some(plan), Some(listener)) = (plans.get_mut(index), reports.get_mut(index)) else { continue };
-        plan.is_closed = true;
-        let why = match (&settings.policy, fault.reason()) {
-            (Some(policy), _) => format!("{policy} closes the listener: {}", fault.describe(gateway)),
-            (None, None) => fault.describe(gateway),
-            (None, Some(reason)) => {
-                let message = format!("{}, so the listener is closed", fault.describe(gateway));
-                let remedy = fault.remedy();
-                let field = format!("spec.listeners[{index}].port");
-                let error = Diagnostic::error(reason, field, message, remedy);
-                let text = error.text();
-                made.report(object, error);
-                text
+        let why = match (&settings.unknown, &settings.policy, &settings.fault) {
+            (Some(policy), ..) => {
+                format!("{policy} closes the listener: it cannot be understood; see its conditions")
             }
+            (None, Some(policy), Some(fault)) => {
+                format!("{policy} closes the listener: {}", fault.describe(gateway))
+            }
+            (None, None, Some(fault)) => match fault.reason() {
+                None => fault.describe(gateway),
+                Some(reason) => {
+                    let message = format!("{}, so the listener is closed", fault.describe(gateway));
+                    let field = format!("spec.listeners[{index}].port");
+                    let error = Diagnostic::error(reason, field, message, fault.remedy());
+                    let text = error.text();
+                    made.report(object, error);
+                    text
+                }
+            },
+            (None, _, None) => continue,
         };
+        plan.is_closed = true;
         listener.closed = Some(why.as_str().into());
         for condition in listener.conditions.iter_mut().filter(|it| it.kind == reason::PROGRAMMED) {
             let generation = condition.observed_generation;
             *condition = Condition::fails(reason::PROGRAMMED, reason::INVALID, why.clone(), generation);
         }
     }
-}
-
-/// What holds for the listeners of an object, one of them or all that are served, at the Gateway that serves them.
-pub(in crate::compile) fn of_listeners(
-    reader: &mut Reader<'_>,
-    gateway: &ObjectName,
-    object: &ObjectRef,
-    listener: Option<&str>,
-) -> Vec<(ListenerKey, ClientSettings)> {
-    let Some(report) = reader.get::<Check>(gateway) else { return Vec::new() };
-    let plans = match object.kind {
-        Kind::ListenerSet => report.sets.get(&object.object_name()).map(|it| it.plan.listeners.as_slice()),
-        _ => Some(report.plan.listeners.as_slice()),
-    };
-    let plans = plans.unwrap_or_default().iter().filter(|it| it.programmed);
-    let plans = plans.filter(|it| listener.is_none_or(|name| *it.name == *name));
-    plans.map(|it| (it.key.clone(), report.client_settings(object, &it.name))).collect()
 }

@@ -36,10 +36,11 @@ impl Query<Cluster> for Status {
         conditions.extend(bound(reader, name, &report));
         conditions.extend(report.ignored.condition(report.generation));
         let attached = report.sets.values().filter(|it| it.is_accepted()).count();
+        let is_known = !report.is_held();
         let status = GatewayStatus {
-            listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
+            listeners: is_known.then(|| listener_statuses(reader, &report.plan.listeners, &report.listeners)),
             addresses: report.addresses.assigned.clone(),
-            attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
+            attached_listener_sets: is_known.then(|| attached.try_into().unwrap_or(u32::MAX)),
             conditions,
         };
         made.statuses.push((ObjectRef::from_name(Kind::Gateway, name), ObjectStatus::Gateway(status)));

@@ -8,6 +8,7 @@ pub(in crate::compile) mod certificate;
 pub(in crate::compile) mod client_address;
 pub(in crate::compile) mod client_policies;
 mod clients;
+pub(in crate::compile) mod clients_served;
 mod closed;
 mod conditions;
 mod distinct;
@@ -16,6 +17,7 @@ mod infrastructure;
 mod listener;
 mod machine;
 mod namespaces;
+mod opening;
 pub(in crate::compile) mod overlap;
 mod parameters;
 mod protocol;
@@ -36,6 +38,7 @@ pub(super) use protocol::Protocol;
 pub(super) use publish::{JudgedBy, Proxies, Publish, PublishSet, judges};
 pub(super) use set::{ListenerSetPlan, SetsOf};
 pub(super) use set_conditions::SetStatus;
+pub(super) use unreadable::{HeldGateways, is_held, is_set_held};
 
 use crate::compile::ignored::Ignored;
 use crate::compile::names::class;
@@ -70,7 +73,7 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
         .of_set::<certificate::Publish>()
 }
 
-/// Gateways that take the routes that ask for default Gateways (GEP-3793).
+/// Gateways that take the routes that ask for default Gateways (GEP-3793), and those that may, since they cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::compile) struct DefaultGateways;
 
@@ -79,7 +82,9 @@ impl Set<Cluster> for DefaultGateways {
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
         match object {
-            Object::Gateway(it) if is_default(it) => vec![(Self, name.clone())],
+            Object::Gateway(it) if is_default(it) || it.meta.unreadable.is_some() => {
+                vec![(Self, name.clone())]
+            }
             _ => Vec::new(),
         }
     }
@@ -164,7 +169,9 @@ impl Query<Cluster> for Check {
         let held = machine::held(reader, name, &gateway, &addresses);
         let judge = listener::Judge { class, clients: &clients, goes_on, unserved, held: &held };
         let (plans, mut listeners) = judge.all(reader, &owner, &own, &contest, made);
-        let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
+        // Without class or parameters that can be read it is served as before, and so are its ListenerSets.
+        let is_judged = refusal.as_deref().is_none_or(|it| goes_on && unreadable::is_about_others(it));
+        let is_accepted = is_judged && listeners.iter().any(|it| it.is_accepted);
         let mut sets: BTreeMap<_, _> = candidates
             .iter()
             .map(|it| (it.name.clone(), set::check(reader, it, name, is_accepted, &judge, &contest, made)))

@@ -35,10 +35,15 @@ pub(in crate::compile) fn of_gateway(
 ) -> Result<Arc<Parameters>, Diagnostic> {
     let of_class = |class: &GatewayClass| {
         of_class(reader, class).map_err(|error| {
-            let message =
-                format!("the parameters of GatewayClass {} are invalid: {}", class.meta.name, error.message);
-            let field = "spec.gatewayClassName";
-            Diagnostic::error(Reason::ClassParametersInvalid, field, message, error.remedy)
+            let name = &class.meta.name;
+            // What cannot be read is not known to be wrong.
+            let (reason, message) = if error.reason == Reason::ParametersUnreadable {
+                (error.reason, format!("GatewayClass {name}: {}", error.message))
+            } else {
+                let message = format!("the parameters of GatewayClass {name} are invalid: {}", error.message);
+                (Reason::ClassParametersInvalid, message)
+            };
+            Diagnostic::error(reason, "spec.gatewayClassName", message, error.remedy)
         })
     };
     let defaults = class.map(of_class).transpose()?.flatten();

@@ -1,6 +1,7 @@
 //! What proxies get of a Gateway and of its ListenerSets.
 
 use super::listener::ListenerReport;
+use super::unreadable::HeldGateways;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::names::access::Form;
@@ -107,7 +108,10 @@ impl Query<Cluster> for Publish {
             }
             made.proxies.push(proxy.clone());
         }
-        report.takes_routes().then(|| plan.clone())
+        if report.is_held() {
+            made.put(HeldGateways, ObjectRef::from_name(Kind::Gateway, name));
+        }
+        (!report.is_held()).then(|| plan.clone())
     }
 }
 
@@ -149,6 +153,10 @@ impl Query<Cluster> for PublishSet {
             }
             return None;
         };
+        if set.meta.unreadable.is_some() {
+            made.put(HeldGateways, ObjectRef::from_name(Kind::Gateway, &gateway));
+            return None;
+        }
         let it = report.sets.get(name)?;
         serve(reader, &gateway, &object, &report, it.plan.listeners.iter().zip(&it.listeners), made);
         Some(it.plan.clone())

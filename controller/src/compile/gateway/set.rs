@@ -86,7 +86,8 @@ pub(super) fn candidates(
     let mut found = Vec::new();
     for it in reader.members(&SetsOf(object.object_name())).iter() {
         let name = it.object_name();
-        let Some(set) = reader.input::<ListenerSet>(&name) else { continue };
+        let set = reader.input::<ListenerSet>(&name).filter(|it| it.meta.unreadable.is_none());
+        let Some(set) = set else { continue };
         // Only a selector asks for labels.
         let labels = match &allowed {
             NamespacePolicy::Selector(_) => {

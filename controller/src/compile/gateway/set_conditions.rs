@@ -22,20 +22,20 @@ impl Query<Cluster> for SetStatus {
         let Some(set) = reader.input::<ListenerSet>(name) else { return };
         let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return };
         let status = match reader.get::<Check>(&gateway) {
+            Some(report) if report.is_held() || set.meta.unreadable.is_some() => ObjectStatus::Held,
             Some(report) => {
                 let Some(it) = report.sets.get(name) else { return };
-                ListenerSetStatus {
+                ObjectStatus::ListenerSet(ListenerSetStatus {
                     conditions: vec![accepted(it), programmed(&report, it)],
                     listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
                     is_orphan: false,
-                }
+                })
             }
             // Another controller's Gateway has another controller's ListenerSets.
             None if reader.input::<Gateway>(&gateway).is_some() => return,
-            None => ListenerSetStatus::orphan(&gateway, set.meta.generation),
+            None => ObjectStatus::ListenerSet(ListenerSetStatus::orphan(&gateway, set.meta.generation)),
         };
-        made.statuses
-            .push((ObjectRef::from_name(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
+        made.statuses.push((ObjectRef::from_name(Kind::ListenerSet, name), status));
     }
 }
 

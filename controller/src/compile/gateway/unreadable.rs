@@ -1,14 +1,20 @@
 //! A Gateway that cannot be read, where no version of it ever could be: after a restart of the controller the proxies that run for it
-//! know more of it than anybody else. So they stay, with the configuration that they have.
+//! know more of it than anybody else. So they stay, with the configuration that they have, and so does what the statuses of routes,
+//! ListenerSets and policies say of it: nobody knows better.
+//!
+//! A ListenerSet that cannot be read is left out of its Gateway. What the statuses say of it stays as well.
 
 use super::{GatewayPlan, GatewayReport, infrastructure};
 use crate::compile::ignored::Ignored;
+use crate::compile::names::class;
+use crate::compile::program::{Cluster, Reader};
 use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{ProxyClass, ProxyService, Want};
-use crate::resources::Gateway;
+use crate::resources::{Gateway, ListenerSet, ObjectRef};
 use fairway_config::model::ObjectName;
+use fairway_incremental::Set;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -56,9 +62,41 @@ impl GatewayReport {
         report
     }
 
-    /// Whether routes can attach to it: not to one whose listeners nobody knows.
-    pub(super) fn takes_routes(&self) -> bool {
+    /// Whether nobody knows its listeners: no route can attach to it, and what was said of it stays.
+    pub(super) fn is_held(&self) -> bool {
         let is_unreadable = self.refusal.as_ref().is_some_and(|it| it.reason == Reason::GatewayUnreadable);
-        self.plan.class == ProxyClass::Waypoint || !is_unreadable
+        self.plan.class == ProxyClass::Gateway && is_unreadable
     }
+}
+
+/// Whether a Gateway is refused because its class or its parameters cannot be read. Its listeners can.
+pub(super) fn is_about_others(refusal: &Diagnostic) -> bool {
+    refusal.reason == Reason::GatewayClassUnreadable || refusal.reason == Reason::ParametersUnreadable
+}
+
+/// The Gateways of which not all routes are known, since they are held or a ListenerSet of theirs cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct HeldGateways;
+
+impl Set<Cluster> for HeldGateways {
+    type Member = ObjectRef;
+}
+
+/// Whether a Gateway is ours and held.
+pub(in crate::compile) fn is_held(reader: &mut Reader<'_>, gateway: &ObjectName) -> bool {
+    let Some(written) = reader.input::<Gateway>(gateway) else { return false };
+    written.meta.unreadable.is_some()
+        && class::named(reader, &written.spec.gateway_class_name)
+            .is_some_and(|it| it.class == ProxyClass::Gateway)
+}
+
+/// Whether a ListenerSet is ours, and it or its Gateway cannot be read.
+pub(in crate::compile) fn is_set_held(reader: &mut Reader<'_>, set: &ObjectName) -> bool {
+    let Some(written) = reader.input::<ListenerSet>(set) else { return false };
+    let Some(gateway) = written.spec.gateway(&written.meta.namespace) else { return false };
+    if written.meta.unreadable.is_none() {
+        return is_held(reader, &gateway);
+    }
+    let gateway = reader.input::<Gateway>(&gateway);
+    gateway.is_some_and(|it| class::named(reader, &it.spec.gateway_class_name).is_some())
 }

@@ -7,7 +7,7 @@
 //!   `fairway.dev/Enforced`. The status writer lets it be `True` for an ancestor once every ready proxy of its enforcers has
 //!   acknowledged the commit in which a carrier last changed (`crate::status::enforcement`), and says which proxies refuse one.
 //!   Nothing else is needed: the writer sees by the keys what changes and what is refused.
-//! - [`publish`] with [`of_targets`], if proxies carry it out and each target has an outcome of its own ([`TargetOutcome`]).
+//! - [`AtTargets::publish`], if proxies carry it out and each target has an outcome of its own ([`TargetOutcome`]).
 //! - [`of_ancestors`], if no proxy has to do with it.
 
 use crate::compile::ignored::Ignored;
@@ -43,14 +43,16 @@ pub(in crate::compile) fn of_ancestors(
 ) {
     let nobody = |object| (object, BTreeSet::new());
     let ancestors = ancestors.into_iter().map(nobody);
-    publish(policy, each(ancestors, &BTreeSet::new(), conditions, settings), made);
+    publish(policy, each(ancestors, &BTreeSet::new(), conditions, settings), [], made);
 }
 
 /// Gives a policy that proxies enforce its status: for each of its ancestors these conditions, and `fairway.dev/Enforced`.
-/// An accepted policy is enforced when those who enforce it for the ancestor have the `carriers` as they are now.
+/// An accepted policy is enforced when those who enforce it for the ancestor have the `carriers` as they are now. Of ancestors that
+/// are `held` what was written stays.
 pub(in crate::compile) fn of_enforced(
     policy: &ObjectRef,
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
+    held: &BTreeSet<ObjectRef>,
     carriers: &BTreeSet<ResourceKey>,
     conditions: Vec<Condition>,
     settings: &CompileSettings,
@@ -58,11 +60,17 @@ pub(in crate::compile) fn of_enforced(
 ) {
     let enforced = enforced(&conditions);
     let conditions: Vec<Condition> = conditions.into_iter().chain(enforced).collect();
-    publish(policy, each(ancestors, carriers, &conditions, settings), made);
+    publish(policy, each(ancestors, carriers, &conditions, settings), held.iter().map(reference), made);
 }
 
-/// Gives a policy its status; none when it has no ancestors. The API has room for so many, and what is beyond is said.
-pub(in crate::compile) fn publish(policy: &ObjectRef, mut ancestors: Vec<AncestorStatus>, made: &mut Made) {
+/// Gives a policy its status; none when it has no ancestors. The API has room for so many, and what is beyond is said. Of ancestors
+/// that are `held` what was written stays.
+fn publish(
+    policy: &ObjectRef,
+    mut ancestors: Vec<AncestorStatus>,
+    held: impl IntoIterator<Item = ParentRef>,
+    made: &mut Made,
+) {
     let left_out = ancestors.len().saturating_sub(MOST_ANCESTORS);
     if let Some(first) = ancestors.get(MOST_ANCESTORS) {
         let message = format!(
@@ -78,8 +86,11 @@ pub(in crate::compile) fn publish(policy: &ObjectRef, mut ancestors: Vec<Ancesto
         );
     }
     ancestors.truncate(MOST_ANCESTORS);
-    if !ancestors.is_empty() {
-        made.statuses.push((policy.clone(), ObjectStatus::Policy(PolicyStatus { ancestors, left_out })));
+    let is_judged = |it: &ParentRef| ancestors.iter().any(|ancestor| ancestor.ancestor_ref == *it);
+    let held: Vec<ParentRef> = held.into_iter().filter(|it| !is_judged(it)).collect();
+    if !ancestors.is_empty() || !held.is_empty() {
+        let status = PolicyStatus { ancestors, held, left_out };
+        made.statuses.push((policy.clone(), ObjectStatus::Policy(status)));
     }
 }
 
@@ -127,20 +138,66 @@ impl TargetOutcome {
     }
 }
 
-/// The ancestors of a policy that has an outcome at each of its targets; none when no target is judged here. `defect` is what is wrong with
-/// the policy itself.
-pub(in crate::compile) fn of_targets(
-    defect: Option<&Diagnostic>,
-    targets: BTreeMap<ParentRef, Vec<TargetOutcome>>,
-    generation: i64,
-    settings: &CompileSettings,
-) -> Vec<AncestorStatus> {
-    let ancestor = |(ancestor_ref, reviewed): (ParentRef, Vec<TargetOutcome>)| {
-        let (conditions, enforcement) = of_target(defect, reviewed, generation);
-        let controller_name = settings.controller_name.clone();
-        AncestorStatus { ancestor_ref, controller_name, conditions, enforcement }
-    };
-    targets.into_iter().map(ancestor).collect()
+/// What can be said of a policy at one of its targets.
+#[derive(Debug)]
+pub(in crate::compile) enum AtTarget {
+    /// What became of it.
+    Judged(Box<TargetOutcome>),
+    /// Nothing, since the target cannot be read: what was said stays.
+    Held,
+}
+
+/// What became of a policy at its targets, which it may name several times.
+#[derive(Debug, Default)]
+pub(in crate::compile) struct AtTargets {
+    judged: BTreeMap<ParentRef, Vec<TargetOutcome>>,
+    held: BTreeSet<ParentRef>,
+}
+
+// === impl AtTargets ===
+
+impl AtTargets {
+    /// Adds what became of a policy at one of them; an error is reported too.
+    pub(in crate::compile) fn add(
+        &mut self,
+        policy: &ObjectRef,
+        target: ParentRef,
+        what: AtTarget,
+        made: &mut Made,
+    ) {
+        match what {
+            AtTarget::Held => drop(self.held.insert(target)),
+            AtTarget::Judged(outcome) => {
+                if let Err(error) = &outcome.outcome {
+                    made.report(policy, error.clone());
+                }
+                self.judged.entry(target).or_default().push(*outcome);
+            }
+        }
+    }
+
+    /// Whether no target is ours to speak of.
+    pub(in crate::compile) fn is_empty(&self) -> bool {
+        self.judged.is_empty() && self.held.is_empty()
+    }
+
+    /// Gives the policy its status; none when no target is judged here. `defect` is what is wrong with the policy itself.
+    pub(in crate::compile) fn publish(
+        self,
+        policy: &ObjectRef,
+        defect: Option<&Diagnostic>,
+        generation: i64,
+        settings: &CompileSettings,
+        made: &mut Made,
+    ) {
+        let ancestor = |(ancestor_ref, reviewed): (ParentRef, Vec<TargetOutcome>)| {
+            let (conditions, enforcement) = of_target(defect, reviewed, generation);
+            let controller_name = settings.controller_name.clone();
+            AncestorStatus { ancestor_ref, controller_name, conditions, enforcement }
+        };
+        let ancestors = self.judged.into_iter().map(ancestor).collect();
+        publish(policy, ancestors, self.held, made);
+    }
 }
 
 /// The conditions at one target, which the policy may name several times.
@@ -151,7 +208,7 @@ fn of_target(
 ) -> (Vec<Condition>, Enforcement) {
     let outcomes: Vec<_> = reviewed.iter().map(|it| it.outcome.clone()).collect();
     let whole = defect.map_or(Ok(()), Err);
-    // A target that is not guarded is no detail of a policy.
+    // What is not carried out at an object is not accepted there in part, whatever holds for other entries that name it.
     let whole = whole.and_then(|()| match outcomes.iter().find_map(|it| it.as_ref().err()) {
         Some(error) if outcomes.len() > 1 => Err(error),
         _ => Ok(()),

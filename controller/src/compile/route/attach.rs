@@ -83,7 +83,7 @@ pub(super) fn decide(
     made: &mut Made,
 ) -> Attached {
     match outcome {
-        Outcome::NotOurs => Attached::default(),
+        Outcome::NotOurs | Outcome::Held(_) => Attached::default(),
         Outcome::Refused(error) => {
             Attached { refusal: Some((error.reason.condition(), error.text())), ..Attached::default() }
         }

@@ -139,7 +139,7 @@ impl OfInput<Cluster> for Bind {
 const MOST_PARENTS: usize = 32;
 
 /// The Gateways that take routes which ask for default Gateways, but for those that the route names itself (GEP-3793). They
-/// take it as if it named them.
+/// take it as if it named them. One that cannot be read may be among them.
 fn default_parents(reader: &mut Reader<'_>, route: &ObjectRef, named: &[ParentRef]) -> Vec<ParentRef> {
     let is_named = |it: &ObjectRef| {
         let is_gateway = |it: &ParentRef| {
@@ -150,9 +150,10 @@ fn default_parents(reader: &mut Reader<'_>, route: &ObjectRef, named: &[ParentRe
     };
     let mut found = Vec::new();
     for it in reader.members(&DefaultGateways).iter().filter(|it| !is_named(it)) {
-        let takes = reader
-            .get::<gateway::Publish>(&it.object_name())
-            .is_some_and(|it| it.class == ProxyClass::Gateway);
+        let takes = match reader.get::<gateway::Publish>(&it.object_name()) {
+            Some(plan) => plan.class == ProxyClass::Gateway,
+            None => gateway::is_held(reader, &it.object_name()),
+        };
         if let (true, Some(gateway)) = (takes, reader.input::<Gateway>(&it.object_name())) {
             found.push((gateway.meta.created, it.clone()));
         }
@@ -172,7 +173,7 @@ fn default_parents(reader: &mut Reader<'_>, route: &ObjectRef, named: &[ParentRe
 
 fn claim(route: &ObjectRef, kind: RouteKind, outcome: &Outcome, made: &mut Made) {
     match outcome {
-        Outcome::NotOurs | Outcome::Refused(_) => {}
+        Outcome::NotOurs | Outcome::Held(_) | Outcome::Refused(_) => {}
         Outcome::Listeners(claims) => {
             for it in claims {
                 made.put(ListenerClaims(it.listener.clone(), kind), route.clone());

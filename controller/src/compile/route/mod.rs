@@ -21,7 +21,7 @@ pub(super) use attach::{ConsumerRoutes, ProducerRoutes};
 pub(super) use written::Written;
 
 use crate::compile::ignored::Ignored;
-use crate::compile::policy::access::{RouteGateways, RoutePolicies, RouteServices};
+use crate::compile::policy::access::{HeldParents, RouteGateways, RoutePolicies, RouteServices};
 use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
@@ -68,10 +68,15 @@ impl Query<Cluster> for Resolve {
         // where they are asked for.
         let (mut gateway, mut mesh) = (None, None);
         let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
-        let (mut parents, mut shadow) = (Vec::new(), None);
+        let (mut parents, mut held, mut shadow) = (Vec::new(), Vec::new(), None);
         for it in &binding.parents {
+            note_parent(&policies, route, &it.outcome, made);
             let (scope, resolved, attachments) = match it.outcome {
                 Outcome::NotOurs => continue,
+                Outcome::Held(_) => {
+                    held.push(it.parent.clone());
+                    continue;
+                }
                 Outcome::Service(_) => (Scope::Mesh, &mut mesh, &mut mesh_attachments),
                 Outcome::Listeners(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
                 Outcome::Refused(_) if it.parent.kind.as_deref() == Some("Service") => {
@@ -79,7 +84,6 @@ impl Query<Cluster> for Resolve {
                 }
                 Outcome::Refused(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
             };
-            note_parent(&policies, route, &it.outcome, made);
             let resolved = resolved.get_or_insert_with(|| {
                 let mut resolved = resolve(reader, route, &written, kind, scope);
                 resolved.body.judge(&policies, scope);
@@ -142,8 +146,8 @@ impl Query<Cluster> for Resolve {
             gateway.map(|it| it.body).zip(Some(gateway_attachments)),
             mesh.map(|it| it.body).zip(Some(mesh_attachments)),
         );
-        if !parents.is_empty() {
-            made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
+        if !parents.is_empty() || !held.is_empty() {
+            made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents, held })));
         }
     }
 }
@@ -169,6 +173,7 @@ fn note_parent(policies: &RoutePolicies, route: &ObjectRef, outcome: &Outcome, m
         Outcome::Service(claim) => {
             made.put(RouteServices(route.clone()), ObjectRef::from_name(Kind::Service, &claim.service));
         }
+        Outcome::Held(parent) => made.put(HeldParents(route.clone()), parent.clone()),
         Outcome::NotOurs | Outcome::Refused(_) => {}
     }
 }

@@ -15,6 +15,8 @@ use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, O
 pub(in crate::compile) enum Outcome {
     /// The parent is not ours to speak for.
     NotOurs,
+    /// The parent is ours and cannot be read: what was said of it stays.
+    Held(ObjectRef),
     /// The parent does not take the route.
     Refused(Box<Diagnostic>),
     /// A Gateway's listeners would take it.
@@ -85,6 +87,7 @@ pub(super) fn on_gateway(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mu
             let parent = Parent { object, gateway: &name, listeners: &plan.listeners };
             on_listeners(reader, asking, &parent, made)
         }
+        None if gateway::is_held(reader, &name) => Outcome::Held(object),
         None => nobody(reader, asking, &object, made),
     }
 }
@@ -97,6 +100,7 @@ pub(super) fn on_listener_set(reader: &mut Reader<'_>, asking: &Asking<'_>, made
             let parent = Parent { object, gateway: &plan.gateway, listeners: &plan.listeners };
             on_listeners(reader, asking, &parent, made)
         }
+        None if gateway::is_set_held(reader, &name) => Outcome::Held(object),
         None => nobody(reader, asking, &object, made),
     }
 }

@@ -1,4 +1,5 @@
 mod plans;
+mod pods_of_versions;
 mod restricted;
 mod running;
 pub(crate) mod server;

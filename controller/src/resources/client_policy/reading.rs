@@ -15,8 +15,8 @@ pub struct Reading {
     pub client_address: Result<Option<ClientAddress>, Unreadable>,
     /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
     pub tls: Result<Option<ClientTls>, Unreadable>,
-    /// The first field that is not known. Beside a `clientAddress` it takes nothing from what is. Without one it may have been meant to
-    /// be one, so the targets are closed.
+    /// The first field that is not known. Nobody can say what it asks for, so the targets are closed. It takes no field from another
+    /// policy.
     pub unknown: Option<Unreadable>,
 }
 
@@ -65,13 +65,9 @@ impl<'de> Deserialize<'de> for Reading {
         let unknown = written.as_object().into_iter().flatten().find(|(name, _)| !is_known(name));
         let unknown =
             unknown.map(|(name, _)| Unreadable { field: name.clone(), reason: "unknown field".to_owned() });
-        let client_address = match (part(&written, ClientField::ClientAddress), &unknown) {
-            (Ok(None), Some(unknown)) => Err(unknown.clone()),
-            (read, _) => read,
-        };
         Ok(Self {
             targets: targets.filter_map(target).collect(),
-            client_address,
+            client_address: part(&written, ClientField::ClientAddress),
             tls: part(&written, ClientField::Tls),
             unknown,
         })
@@ -146,12 +142,14 @@ mod tests {
         let other = read(json!({ "clientAddress": { "source": "Connection" }, "compression": {} }));
         assert!(other.client_address.is_ok_and(|it| it.is_some()));
         assert_eq!(other.unknown.unwrap().field, "compression");
-        // Nobody knows whether it was meant to be the clientAddress.
-        for more in
-            [json!({ "clientAdress": { "source": "Connection" } }), json!({ "limits": {}, "tls": null })]
-        {
+        // Nobody knows what it was meant to be: it is no field of those that are known.
+        for (more, field) in [
+            (json!({ "clientAdress": { "source": "Connection" } }), "clientAdress"),
+            (json!({ "limits": {}, "tls": null }), "limits"),
+        ] {
             let reading = read(more.clone());
-            assert_eq!(reading.client_address.unwrap_err().reason, "unknown field", "{more}");
+            assert!(!ClientField::ALL.into_iter().any(|it| reading.has(it)), "{more}");
+            assert_eq!(reading.unknown.unwrap().field, field, "{more}");
         }
         for (tls, field) in [
             (json!({}), "tls"),

@@ -101,6 +101,9 @@ const MOUNT_FIELDS: [&str; 4] = ["mountPath", "name", "readOnly", "recursiveRead
 /// What an API server fills in, and what may change from one version to the next.
 const UNCOMPARED: [&str; 2] = ["defaultMode", "expirationSeconds"];
 
+/// Where an `emptyDir` may be. Whatever a webhook makes of it, it is a directory of this pod alone.
+const MEDIA: [&str; 2] = ["", "Memory"];
+
 /// The first thing in a pod's spec that the pod of a proxy does not have.
 pub(in crate::resources) fn foreign(spec: &Value) -> Option<String> {
     if let Some(it) = list(&spec["initContainers"]).next() {
@@ -194,11 +197,28 @@ fn compared(value: &Value) -> Value {
         Value::Object(fields) => {
             let kept =
                 fields.iter().filter(|(name, it)| !it.is_null() && !UNCOMPARED.contains(&name.as_str()));
-            Value::Object(kept.map(|(name, it)| (name.clone(), compared(it))).collect())
+            let kept = kept.map(|(name, it)| match name.as_str() {
+                "emptyDir" => (name.clone(), without_limits(it)),
+                _ => (name.clone(), compared(it)),
+            });
+            Value::Object(kept.collect())
         }
         Value::Array(list) => Value::Array(list.iter().map(compared).collect()),
         other => other.clone(),
     }
+}
+
+/// An `emptyDir` without how large it may get, and without where it is if that is no place of others.
+fn without_limits(directory: &Value) -> Value {
+    let mut left = compared(directory);
+    if let Some(fields) = left.as_object_mut() {
+        fields.retain(|name, it| match name.as_str() {
+            "sizeLimit" => false,
+            "medium" => !MEDIA.contains(&text(it)),
+            _ => true,
+        });
+    }
+    left
 }
 
 fn as_json(ours: &[impl serde::Serialize]) -> Vec<Value> {

@@ -1,16 +1,17 @@
 //! How far one subscriber has come.
 //!
 //! What the proxy holds is not kept: it is what it was sent, but for the keys that are `stale` (changed since) and those
-//! it refused. So a subscriber costs what it is behind, not what it has.
+//! it refused. So a subscriber costs what it is behind, not what it has. Of listeners it is kept which it has.
 
 use super::entry::{Entry, Fitted};
+use super::listeners_held::{HeldListener, ListenersHeld};
 use crate::serve::scope::View;
 use crate::serve::states::ProxyState;
 use fairway_config::Rejected;
 use fairway_config::model::{Capabilities, Generation, ListenerKey, ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -25,6 +26,8 @@ pub(super) struct Subscriber {
     refused: BTreeMap<ResourceKey, RefusedVersion>,
     /// What the proxy cannot carry out, and got in a version that closes it: why.
     closed: BTreeMap<ResourceKey, String>,
+    /// What the proxy has of listeners.
+    listeners: ListenersHeld,
     /// What those older versions need, which the proxy keeps.
     retained: Option<View>,
     /// What the proxy says it held when it subscribed, outside its scope and not in the version that there is. Nothing shows that
@@ -43,6 +46,8 @@ struct InFlight {
     generation: Generation,
     upserts: BTreeMap<ResourceKey, ContentHash>,
     removals: Vec<ResourceKey>,
+    /// Those of `upserts` that are closed in the place of what the proxy refused.
+    in_place: BTreeSet<ResourceKey>,
 }
 
 #[derive(Debug)]
@@ -51,6 +56,8 @@ struct RefusedVersion {
     reason: String,
     /// What the version that stays in force names.
     needs: Vec<ResourceKey>,
+    /// Whether the proxy refuses the listener also where it is closed.
+    refuses_closed: bool,
 }
 
 /// A resource that a proxy refused.
@@ -100,6 +107,7 @@ impl Subscriber {
         subscription: Subscription,
         stale: HashSet<ResourceKey, ahash::RandomState>,
         unproven: HashSet<ResourceKey, ahash::RandomState>,
+        listeners: ListenersHeld,
         wake: Arc<Notify>,
     ) -> Self {
         Self {
@@ -108,6 +116,7 @@ impl Subscriber {
             in_flight: None,
             refused: BTreeMap::new(),
             closed: BTreeMap::new(),
+            listeners,
             retained: None,
             unproven,
             stalled: None,
@@ -143,9 +152,11 @@ impl Subscriber {
             return None;
         }
         let mut difference = Difference { generation, upserts: Vec::new(), removals: Vec::new() };
+        let mut in_place = BTreeSet::new();
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
-            let Fitted { encoded, closed } = match wanted(&key, self.retained.as_ref()) {
+            let wanted = wanted(&key, self.retained.as_ref());
+            let Fitted { encoded, closed } = match wanted {
                 Wanted::Version(entry) => entry.fitted(&self.subscription, &asked),
                 Wanted::AsItIs => continue,
                 Wanted::Nothing => Fitted { encoded: None, closed: None },
@@ -156,7 +167,13 @@ impl Subscriber {
             }
             match encoded {
                 Some(encoded)
-                    if !again && self.refused.get(&key).is_some_and(|it| it.hash == encoded.hash) => {}
+                    if !again && self.refused.get(&key).is_some_and(|it| it.hash == encoded.hash) =>
+                {
+                    if let Some(closed) = self.closed_in_place(&key, wanted) {
+                        in_place.insert(key);
+                        difference.upserts.push(closed);
+                    }
+                }
                 Some(encoded) => difference.upserts.push(encoded),
                 None => difference.removals.push(key),
             }
@@ -171,8 +188,16 @@ impl Subscriber {
             generation,
             upserts: difference.upserts.iter().map(|it| (it.key.clone(), it.hash)).collect(),
             removals: difference.removals.clone(),
+            in_place,
         });
         Some(difference)
+    }
+
+    /// What is sent in the place of what the proxy refuses. One of an older version may not know closed listeners, and would serve it.
+    fn closed_in_place(&self, key: &ResourceKey, wanted: Wanted<'_>) -> Option<Arc<Encoded>> {
+        let refused = self.refused.get(key).filter(|it| !it.refuses_closed && !self.is_older())?;
+        let Wanted::Version(entry) = wanted else { return None };
+        self.listeners.in_place_of(entry, &refused.reason)
     }
 
     fn answered(&mut self, generation: Generation) -> Result<InFlight, WrongAnswer> {
@@ -183,9 +208,19 @@ impl Subscriber {
         let answered = self.answered(generation)?;
         self.acked = generation;
         self.has_first = true;
-        for key in answered.upserts.keys().chain(&answered.removals) {
+        for (key, hash) in &answered.upserts {
+            self.unproven.remove(key);
+            if answered.in_place.contains(key) {
+                self.listeners.insert(key, HeldListener::Closed(*hash));
+            } else {
+                self.refused.remove(key);
+                self.listeners.insert(key, HeldListener::Taken);
+            }
+        }
+        for key in &answered.removals {
             self.refused.remove(key);
             self.unproven.remove(key);
+            self.listeners.remove(key);
         }
         Ok(())
     }
@@ -225,12 +260,17 @@ impl Subscriber {
         // A refusal that names nothing of what was sent tells nothing that could be left out: then all of it waits.
         self.stalled = of_this.is_empty().then(|| others.into_iter().map(|it| it.rejected).collect());
         for RefusedResource { rejected: Rejected { key, reason }, needs } in of_this {
-            if let Some(hash) = answered.upserts.get(&key) {
+            if answered.in_place.contains(&key) {
+                self.refused.entry(key).and_modify(|it| it.refuses_closed = true);
+            } else if let Some(hash) = answered.upserts.get(&key) {
                 let may_keep = |need: &ResourceKey| {
                     is_named(need.kind) && (in_scope(need) || self.may_keep(need, &key, &answered))
                 };
                 let needs = needs.into_iter().filter(may_keep).collect();
-                self.refused.insert(key, RefusedVersion { hash: *hash, reason, needs });
+                let before = self.refused.get(&key).filter(|it| it.hash == *hash);
+                let refuses_closed = before.is_some_and(|it| it.refuses_closed);
+                let version = RefusedVersion { hash: *hash, reason, needs, refuses_closed };
+                self.refused.insert(key, version);
             }
         }
         self.stale.extend(answered.upserts.into_keys().chain(answered.removals));
@@ -268,8 +308,13 @@ impl Subscriber {
     pub(super) fn state(&self, generation: Generation) -> ProxyState {
         let up_to_date =
             self.has_first && self.in_flight.is_none() && self.stalled.is_none() && self.stale.is_empty();
-        let refused =
-            self.refused.iter().map(|(key, it)| Rejected { key: key.clone(), reason: it.reason.clone() });
+        let refused = self.refused.iter().map(|(key, it)| {
+            let closed = match self.listeners.is_closed(key) {
+                true => "; it had none, so the listener is closed there",
+                false => "",
+            };
+            Rejected { key: key.clone(), reason: format!("{}{closed}", it.reason) }
+        });
         ProxyState {
             proxy: self.subscription.proxy.clone(),
             version: self.subscription.version.clone(),

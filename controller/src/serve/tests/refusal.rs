@@ -3,8 +3,9 @@
 use super::watcher::{Refusals, names};
 use super::*;
 use crate::serve::Hub;
-use fairway_config::model::{Generation, ListenerProtocol};
-use fairway_config::stream::Proxy;
+use fairway_config::Snapshot;
+use fairway_config::model::{Capabilities, Generation, Listener, ListenerProtocol, Resource};
+use fairway_config::stream::{Proxy, Subscription};
 use std::sync::Arc;
 
 fn served() -> (Network, Arc<Hub>) {
@@ -83,12 +84,13 @@ async fn what_was_refused_is_offered_again_after_a_while() {
     hub.commit(vec![taken.clone(), backend("shop/a:80", 80, None)], vec![]);
     let mut proxy = Watcher::with(&network, Proxy::Everything, None, refusals);
     let start = tokio::time::Instant::now();
-    let history = proxy.until(|it| it.refused == 3).await;
+    // It is offered closed at once, and that is refused, too.
+    let history = proxy.until(|it| it.refused == 4).await;
     assert_eq!(names(&history.now), ["Backend shop/a:80"]);
     assert_eq!(start.elapsed().as_secs(), 5 + 10, "twice, less and less often");
     proxy.refusals.clear();
     let history = proxy.until(|it| it.now.listeners.len() == 1).await;
-    assert_eq!(history.refused, 3);
+    assert_eq!(history.refused, 4);
     assert_eq!(start.elapsed().as_secs(), 5 + 10 + 20);
     assert_eq!(
         wait_for_state(&mut hub.states(), "generation 1 is acknowledged", |it| it.acked == Generation(1))
@@ -137,4 +139,79 @@ async fn one_proxys_refusal_is_no_other_proxys_concern() {
     let mut other = Watcher::over(&network, Proxy::Everything);
     let (picky, other) = tokio::join!(picky.generation(Generation(1)), other.generation(Generation(1)));
     assert_eq!((picky.now.backends.len(), other.now.backends.len()), (0, 1));
+}
+
+/// What is for a listener that a proxy refuses must not fall to a wider one of the port.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_is_refused_is_closed_unless_an_earlier_version_of_it_is_in_force() {
+    let narrow = |port: u16| {
+        let Resource::Listener(it) = listener("shop/gw", "narrow", ListenerProtocol::Http) else { panic!() };
+        let hostname = Some("a.example".parse().unwrap());
+        Resource::Listener(Arc::new(Listener { hostname, port, ..Listener::clone(&it) }))
+    };
+    let key = narrow(80).key();
+    let wide = || listener("shop/gw", "wide", ListenerProtocol::Http);
+    let has = |snapshot: &Snapshot| {
+        snapshot.listeners.get(&*key.name).map(|it| (it.port, it.closed.as_ref().map(ToString::to_string)))
+    };
+    let closed = |port: u16| Some((port, Some("the proxy refuses the listener: poison".to_owned())));
+
+    // It comes with the first configuration.
+    let (network, hub) = served();
+    let _controller = network.serve(&hub);
+    hub.commit(vec![wide(), narrow(80)], vec![]);
+    let refusals = Refusals::default();
+    refusals.open_listener(key.clone());
+    let mut proxy = Watcher::with(&network, Proxy::Everything, None, refusals);
+    let history = proxy.generation(Generation(1)).await;
+    assert_eq!((has(&history.now), history.refused), (closed(80), 1), "never without it");
+    let mut states = hub.states();
+    let state =
+        wait_for_state(&mut states, "generation 1 is acknowledged", |it| it.acked == Generation(1)).await;
+    assert_eq!(state.rejected[0].reason, "poison; it had none, so the listener is closed there");
+    // It is offered again, and stays closed meanwhile. Where it moves, it is closed there.
+    let history = proxy.until(|it| it.refused == 2).await;
+    assert_eq!(has(&history.now), closed(80));
+    hub.commit(vec![narrow(81)], vec![]);
+    let history = proxy.generation(Generation(2)).await;
+    assert_eq!(has(&history.now), closed(81));
+    // Once it is taken it is open.
+    proxy.refusals.clear();
+    let history = proxy.until(|it| has(&it.now) == Some((81, None))).await;
+    assert!(history.now.listeners.contains_key("shop/gw/wide"));
+    let state = wait_for_state(&mut states, "nothing is refused", |it| it.rejected.is_empty()).await;
+    assert_eq!(state.acked, Generation(2));
+
+    // A version that was taken stays as it is.
+    proxy.refusals.listener_with_port(key.clone(), 82);
+    hub.commit(vec![narrow(82)], vec![]);
+    let state = wait_for_state(&mut states, "it is refused", |it| !it.rejected.is_empty()).await;
+    assert_eq!(state.rejected[0].reason, "poison");
+    assert_eq!(has(&proxy.now().now), Some((81, None)));
+
+    // It is taken away, and comes back: now there is no earlier version.
+    hub.commit(vec![], vec![key.clone()]);
+    let history = proxy.generation(Generation(4)).await;
+    assert_eq!(has(&history.now), None);
+    hub.commit(vec![narrow(82)], vec![]);
+    let history = proxy.generation(Generation(5)).await;
+    assert_eq!(has(&history.now), closed(82));
+}
+
+/// One that does not know closed listeners would serve it.
+#[tokio::test(start_paused = true)]
+async fn a_proxy_of_an_older_version_is_sent_no_closed_listener_for_its_refusal() {
+    let (network, hub) = served();
+    let _controller = network.serve(&hub);
+    let refused = listener("shop/gw", "x", ListenerProtocol::Http);
+    let refusals = Refusals::default();
+    refusals.open_listener(refused.key());
+    hub.commit(vec![refused, backend("shop/a:80", 80, None)], vec![]);
+    let old = Subscription {
+        capabilities: Capabilities::FIRST_EDITION,
+        ..Subscription::new(Proxy::Everything, "0.9.0")
+    };
+    let mut proxy = Watcher::subscribed(&network, old, None, refusals);
+    let history = proxy.generation(Generation(1)).await;
+    assert_eq!(names(&history.now), ["Backend shop/a:80"]);
 }

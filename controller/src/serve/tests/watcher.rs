@@ -12,21 +12,40 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Which resources are refused: always, or a backend while it has this port.
+/// Which resources are refused.
 #[derive(Clone, Default)]
-pub(super) struct Refusals(Arc<Mutex<Refused>>);
+pub(super) struct Refusals(Arc<Mutex<HashSet<(ResourceKey, When)>>>);
 
-type Refused = HashSet<(ResourceKey, Option<u16>)>;
+/// When a resource is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum When {
+    /// In every version, closed or not.
+    Always,
+    /// A backend or a listener that has this port and is not closed.
+    Port(u16),
+    /// A listener that is not closed.
+    Open,
+}
 
 impl Refusals {
     /// Refuses this resource whatever it says.
     pub(super) fn always(&self, key: ResourceKey) {
-        self.0.lock().unwrap().insert((key, None));
+        self.0.lock().unwrap().insert((key, When::Always));
     }
 
     /// Refuses this backend while it has this port.
     pub(super) fn backend_with_port(&self, key: ResourceKey, port: u16) {
-        self.0.lock().unwrap().insert((key, Some(port)));
+        self.0.lock().unwrap().insert((key, When::Port(port)));
+    }
+
+    /// Refuses this listener while it has this port and is not closed.
+    pub(super) fn listener_with_port(&self, key: ResourceKey, port: u16) {
+        self.0.lock().unwrap().insert((key, When::Port(port)));
+    }
+
+    /// Refuses this listener while it is not closed.
+    pub(super) fn open_listener(&self, key: ResourceKey) {
+        self.0.lock().unwrap().insert((key, When::Open));
     }
 
     pub(super) fn clear(&self) {
@@ -35,10 +54,19 @@ impl Refusals {
 
     fn rejected(&self, next: &Snapshot, changes: &Changes) -> Vec<Rejected> {
         let refused = self.0.lock().unwrap();
-        let port = |key: &ResourceKey| next.backends.get(&*key.name).map(|it| it.port);
-        let named = changes.iter().filter(|key| {
-            refused.contains(&((*key).clone(), None)) || refused.contains(&((*key).clone(), port(key)))
-        });
+        let is_so = |key: &ResourceKey, when: When| {
+            let listener = next.listeners.get(&*key.name).filter(|it| it.closed.is_none());
+            match when {
+                When::Always => true,
+                When::Open => listener.is_some(),
+                When::Port(port) => {
+                    next.backends.get(&*key.name).is_some_and(|it| it.port == port)
+                        || listener.is_some_and(|it| it.port == port)
+                }
+            }
+        };
+        let named =
+            changes.iter().filter(|key| refused.iter().any(|(it, when)| it == *key && is_so(key, *when)));
         named.map(|key| Rejected { key: key.clone(), reason: "poison".to_owned() }).collect()
     }
 }
@@ -103,8 +131,16 @@ impl Watcher {
         state_file: Option<StateFile>,
         refusals: Refusals,
     ) -> Self {
+        Self::subscribed(network, Subscription::new(proxy, "test"), state_file, refusals)
+    }
+
+    pub(super) fn subscribed(
+        network: &Network,
+        subscription: Subscription,
+        state_file: Option<StateFile>,
+        refusals: Refusals,
+    ) -> Self {
         let (recorder, history) = recorder(refusals.clone());
-        let subscription = Subscription::new(proxy, "test");
         let (progress, run) = client::follow(network.channel(), subscription, state_file, recorder);
         Self { refusals, progress, history, task: tokio::spawn(async move { match run.await {} }) }
     }

@@ -4,7 +4,11 @@ use serde_json::json;
 const US: &str = "fairway.dev/controller";
 
 fn merged(current: &Value, ours: Option<&Value>) -> Option<Value> {
-    merge(current, ours, Author { controller: US, now: "2026-02-02T00:00:00Z", owns: reason::is_ours })
+    merge(current, ours, author(&[]))
+}
+
+fn author(held: &[Value]) -> Author<'_> {
+    Author { controller: US, now: "2026-02-02T00:00:00Z", owns: reason::is_ours, held }
 }
 
 fn condition(kind: &str, status: &str, generation: i64) -> Value {
@@ -90,6 +94,30 @@ fn entries_of_other_controllers_stay_as_they_are_and_where_they_are() {
 }
 
 #[test]
+fn what_we_wrote_of_what_cannot_be_read_stays_and_takes_its_room() {
+    for (list, most) in [("parents", 32), ("ancestors", 16)] {
+        let old = at(condition("Accepted", "True", 1), "2026-01-01");
+        let entry = |name: &str, controller: &str| entry(list, name, controller, Some(&old));
+        let held = [json!({ "name": "held" })];
+        let before = vec![entry("gone", US), entry("held", "example.com/other"), entry("held", US)];
+        let current = json!({ list: before });
+        // Beside nothing else, and with nothing that was written of it.
+        let none = json!({ list: [] });
+        let kept = json!({ list: before[1..] });
+        assert_eq!(merge(&current, Some(&none), author(&held)), Some(kept.clone()), "{list}");
+        assert_eq!(merge(&kept, Some(&none), author(&held)), None, "{list}");
+        assert_eq!(merge(&json!({}), Some(&none), author(&held)), None, "{list}");
+        // Beside as many as the API allows.
+        let ours: Vec<_> = (0..most).map(|it| entry(&format!("ours-{it}"), US)).collect();
+        let mut rendered = json!({ list: ours });
+        assert_eq!(fit(&current, &mut rendered, 0, author(&held)), 2, "{list}");
+        let written = merge(&current, Some(&rendered), author(&held)).unwrap();
+        let after = written[list].as_array().unwrap();
+        assert_eq!((after.len(), &after[..2]), (most, &before[1..]), "{list}");
+    }
+}
+
+#[test]
 fn what_is_no_concern_of_ours_any_more_loses_our_entries_only() {
     let theirs = entry("parents", "edge", "example.com/other", None);
     let current = json!({ "parents": [entry("parents", "edge", US, None), theirs] });
@@ -161,7 +189,7 @@ fn what_of_ours_has_no_room_is_counted_and_said_in_the_last_entry_that_has() {
             (0..ours).map(|it| entry("ancestors", &format!("ours-{it}"), US, Some(&said))).collect();
         let (current, mut rendered) = (json!({ "ancestors": theirs }), json!({ "ancestors": own }));
         let what = format!("{foreign} of others, {ours} of ours and {left_out} more");
-        assert_eq!(fit(&current, &mut rendered, left_out, US), lost, "{what}");
+        assert_eq!(fit(&current, &mut rendered, left_out, author(&[])), lost, "{what}");
         let left = rendered["ancestors"].as_array().unwrap();
         assert_eq!(left.len(), ours.min(most_room(most, foreign)), "{what}");
         let tells = |it: &Value| {
@@ -219,7 +247,7 @@ fn of_an_object_of_others_only_our_own_domain_is_ours() {
     let ours = condition(reason::THROUGH_WAYPOINT, "True", 1);
     let current =
         json!({ "conditions": [others, at(condition("fairway.dev/Old", "True", 1), "2026-01-01")] });
-    let author = Author { controller: US, now: "2026-02-02T00:00:00Z", owns: reason::is_own };
+    let author = Author { owns: reason::is_own, ..author(&[]) };
     let expected = json!({ "conditions": [others, at(ours.clone(), "2026-02-02")] });
     assert_eq!(merge(&current, Some(&json!({ "conditions": [ours] })), author), Some(expected));
 }

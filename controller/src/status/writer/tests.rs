@@ -24,6 +24,7 @@ fn route_status(generation: i64) -> ObjectStatus {
             conditions: vec![Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "fine", generation)],
             waypoint: None,
         }],
+        ..RouteStatus::default()
     })
 }
 
@@ -37,9 +38,9 @@ fn gateway_status(attached: u32) -> ObjectStatus {
     };
     ObjectStatus::Gateway(GatewayStatus {
         addresses: Vec::new(),
-        attached_listener_sets: 0,
+        attached_listener_sets: Some(0),
         conditions,
-        listeners: vec![listener],
+        listeners: Some(vec![listener]),
     })
 }
 
@@ -288,7 +289,7 @@ async fn a_policy_is_enforced_for_each_ancestor_whose_proxies_have_acknowledged_
     let commit = |ancestors: &[&ObjectName], resources: Vec<ResourceKey>| {
         let generation = scene.hub.commit(Vec::new(), Vec::new());
         let ancestors = ancestors.iter().map(|it| ancestor(it)).collect();
-        let status = ObjectStatus::Policy(PolicyStatus { ancestors, left_out: 0 });
+        let status = ObjectStatus::Policy(PolicyStatus { ancestors, ..PolicyStatus::default() });
         let statuses = vec![(policy.clone(), Some(status))];
         scene.status_cache.apply(StatusChanges {
             statuses,
@@ -393,4 +394,45 @@ async fn only_a_listener_set_that_was_ours_is_said_to_have_lost_its_gateway() {
     );
     let (conditions, listeners) = written(&scene, "theirs");
     assert_eq!((conditions, listeners.as_array().unwrap().len()), (vec!["Accepted=True".to_owned()], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_of_what_cannot_be_read_stays_until_it_can_be_read_or_is_gone() {
+    let scene = Scene::new().await;
+    scene.put_route("a", json!({ "parents": [] }));
+    scene.evaluate(route("a"), Some(route_status(1)));
+    sleep(Duration::from_secs(5)).await;
+    let before = scene.parents("a");
+    assert_eq!(before.as_array().unwrap().len(), 1);
+    let held = ParentRef { name: "public".into(), ..ParentRef::default() };
+    let status = RouteStatus { held: vec![held], ..RouteStatus::default() };
+    scene.evaluate(route("a"), Some(ObjectStatus::Route(status)));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.parents("a"), before);
+    scene.evaluate(route("a"), Some(ObjectStatus::Route(RouteStatus::default())));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.parents("a"), json!([]));
+    // Of a ListenerSet it is the whole status.
+    let spec = json!({ "parentRef": { "name": "public" }, "listeners": [{ "name": "http", "port": 81, "protocol": "HTTP" }] });
+    let status = json!({
+        "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" }],
+        "listeners": [{ "name": "http", "attachedRoutes": 1, "supportedKinds": [], "conditions": [] }],
+    });
+    let metadata = json!({ "namespace": "edge", "name": "more", "uid": "more" });
+    scene.server.put(Kind::ListenerSet, json!({ "metadata": metadata, "spec": spec, "status": status }));
+    scene.evaluate(ObjectRef::new(Kind::ListenerSet, "edge", "more"), Some(ObjectStatus::Held));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.server.get(Kind::ListenerSet, "edge", "more")["status"], status);
+    // What of a Gateway cannot be said is left out, and stays.
+    let ObjectStatus::Gateway(known) = gateway_status(3) else { panic!() };
+    scene.evaluate(gateway(), Some(ObjectStatus::Gateway(known.clone())));
+    sleep(Duration::from_secs(5)).await;
+    let unknown = GatewayStatus { listeners: None, attached_listener_sets: None, ..known };
+    scene.evaluate(gateway(), Some(ObjectStatus::Gateway(unknown)));
+    sleep(Duration::from_secs(5)).await;
+    let shown = scene.server.get(Kind::Gateway, "edge", "public")["status"].clone();
+    assert_eq!(
+        (&shown["listeners"][0]["attachedRoutes"], &shown["attachedListenerSets"]),
+        (&json!(3), &json!(0))
+    );
 }

@@ -18,12 +18,13 @@ mod review;
 mod room;
 mod rules;
 mod select;
+mod serving;
 mod status;
 
 pub(in crate::compile) use authorize::Authorize;
 pub(in crate::compile) use pods::{OfPods, select as select_pod};
-pub(in crate::compile) use review::{RouteGateways, RouteServices};
 pub(in crate::compile) use select::Select;
+pub(in crate::compile) use serving::{HeldParents, RouteGateways, RouteServices};
 pub(in crate::compile) use status::Status;
 
 use super::attach::{self, Policy};

@@ -4,12 +4,13 @@ use super::pods::SelectedPods;
 use super::room::{MOST_COMPARED, OfObject, PodsWithoutRoom};
 use super::rules::{self, Compiled, Reach};
 use super::select::{has_no_listener, is_waypoint};
+use super::serving::{RouteGateways, RouteServices, is_of_held};
 use super::{is_enforced, misplaced_field, spec};
 use crate::compile::names::access::Form;
 use crate::compile::names::service::{authorization_key, backend_key};
 use crate::compile::policy::required_waypoint::{Guarding, not_enforced_at};
-use crate::compile::policy::status::{TargetOutcome, reference};
-use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::policy::status::{AtTarget, TargetOutcome, reference};
+use crate::compile::program::{Made, Reader};
 use crate::compile::settings::Capture;
 use crate::compile::waypoint::choice::Choose;
 use crate::compile::{gateway, waypoint};
@@ -20,25 +21,8 @@ use crate::resources::{
 };
 use crate::status::{Enforcement, Enforcer, ParentRef};
 use fairway_config::model::{AuthorizationKey, ObjectName, ResourceKey, ResourceKind};
-use fairway_incremental::Set;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Gateways that serve a route which policies name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct RouteGateways(pub ObjectRef);
-
-impl Set<Cluster> for RouteGateways {
-    type Member = ObjectRef;
-}
-
-/// Services whose waypoints serve a route which policies name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct RouteServices(pub ObjectRef);
-
-impl Set<Cluster> for RouteServices {
-    type Member = ObjectRef;
-}
 
 /// What a policy can guard.
 const TARGETS: &str = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or pods";
@@ -60,7 +44,7 @@ pub(super) struct Review<'a> {
 
 impl Review<'_> {
     /// What became of it there; none where another controller speaks.
-    pub(super) fn run(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, TargetOutcome)> {
+    pub(super) fn run(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, AtTarget)> {
         let target = self.target;
         let named = ObjectName::new(self.name.namespace.clone(), target.name.as_deref().unwrap_or_default());
         let section = target.section_name.as_deref().filter(|it| !it.is_empty());
@@ -73,7 +57,15 @@ impl Review<'_> {
             port: None,
         };
         let (ancestor, outcome) = match Kind::named(&target.group, &target.kind) {
+            Some(Kind::Gateway) if gateway::is_held(reader, &named) => {
+                return Some((written, AtTarget::Held));
+            }
             Some(Kind::Gateway) => (written, self.at_gateway(reader, &named, section, made)?),
+            Some(kind @ (Kind::HttpRoute | Kind::GrpcRoute))
+                if is_of_held(reader, &ObjectRef::from_name(kind, &named)) =>
+            {
+                return Some((written, AtTarget::Held));
+            }
             Some(Kind::HttpRoute | Kind::GrpcRoute) => {
                 (written, self.at_route(reader, &named, section, made))
             }
@@ -93,7 +85,7 @@ impl Review<'_> {
             None => outcome,
         };
         let outcome = outcome.unwrap_or_else(TargetOutcome::failed);
-        Some((ancestor, outcome))
+        Some((ancestor, AtTarget::Judged(Box::new(outcome))))
     }
 
     fn at_gateway(

@@ -3,16 +3,14 @@
 use super::review::{Review, TOLD, compiled};
 use super::spec;
 use crate::compile::names::access::Form;
-use crate::compile::policy::status::{TargetOutcome, of_targets, publish};
+use crate::compile::policy::status::AtTargets;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::access_policy::{AccessAction, AccessRule};
 use crate::resources::{AccessPolicy, Kind, ObjectRef};
-use crate::status::ParentRef;
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
-use std::collections::BTreeMap;
 
 /// Puts the status together.
 pub(in crate::compile) struct Status;
@@ -31,18 +29,14 @@ impl Query<Cluster> for Status {
             made.report(&object, it.clone());
         }
         warn_of_nobody(&policy, &object, made);
-        let mut ancestors: BTreeMap<ParentRef, Vec<TargetOutcome>> = BTreeMap::new();
+        let mut at_targets = AtTargets::default();
         for (index, target) in policy.spec.targets.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
             let review = Review { name, policy: &policy, target, index, field: &field };
             let Some((ancestor, at_target)) = review.run(reader, made) else { continue };
-            if let Err(error) = &at_target.outcome {
-                made.report(&object, error.clone());
-            }
-            ancestors.entry(ancestor).or_default().push(at_target);
+            at_targets.add(&object, ancestor, at_target, made);
         }
-        let status = of_targets(defect.as_ref(), ancestors, generation, &reader.settings());
-        publish(&object, status, made);
+        at_targets.publish(&object, defect.as_ref(), generation, &reader.settings(), made);
     }
 }
 

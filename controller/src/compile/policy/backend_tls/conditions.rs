@@ -1,6 +1,7 @@
 //! What a BackendTLSPolicy is told.
 
 use super::{Validate, Validation, of_service};
+use crate::compile::gateway::HeldGateways;
 use crate::compile::names::service::backend_key;
 use crate::compile::policy::attach;
 use crate::compile::policy::merge::MergeOutcome;
@@ -44,7 +45,9 @@ impl Query<Cluster> for Status {
         conditions.extend(validation.ignored.condition(generation));
         let enforced_by = |gateway: &ObjectRef| BTreeSet::from([Enforcer::Gateway(gateway.object_name())]);
         let ancestors = gateways.into_iter().map(|gateway| (gateway.clone(), enforced_by(&gateway)));
-        status::of_enforced(&object, ancestors, &carriers, conditions, &reader.settings(), made);
+        // Nobody knows which Services their routes use.
+        let held = reader.members(&HeldGateways);
+        status::of_enforced(&object, ancestors, &held, &carriers, conditions, &reader.settings(), made);
     }
 }
 

@@ -6,6 +6,7 @@
 //!  3. [`Status`] says what became of a policy at each of its targets.
 
 mod decide;
+mod defect;
 mod review;
 mod status;
 

@@ -1,11 +1,12 @@
 //! What became of a policy at one of its targets.
 
-use super::Decide;
 use super::decide::listeners;
+use super::defect::{Defect, is_understood};
 use crate::compile::gateway;
-use crate::compile::gateway::client_policies::{ClientSettings, of_listeners};
-use crate::compile::policy::merge::MergeOutcome;
-use crate::compile::policy::status::TargetOutcome;
+use crate::compile::gateway::client_policies::ClientsOf;
+use crate::compile::gateway::clients_served::{ClientsServed, ServedListener};
+use crate::compile::names::class;
+use crate::compile::policy::status::{AtTarget, TargetOutcome};
 use crate::compile::program::{Made, Reader};
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::ProxyClass;
@@ -25,25 +26,17 @@ pub(super) struct Review<'a> {
     pub field: &'a str,
 }
 
-/// Listeners, each with how it treats its clients.
-type Listeners = Vec<(ListenerKey, ClientSettings)>;
-
 /// What became of one field of a policy at a target.
-#[derive(Default)]
-struct FieldOutcome {
-    /// The listeners for which it holds.
-    held: BTreeSet<ListenerKey>,
-    /// The others for which the field holds, by the policies by which it does.
-    others: BTreeMap<ObjectRef, BTreeSet<ListenerKey>>,
-}
-
-// === impl FieldOutcome ===
-
-impl FieldOutcome {
-    /// Whether the field is about none of the listeners.
-    fn is_nowhere(&self) -> bool {
-        self.held.is_empty() && self.others.is_empty()
-    }
+enum FieldOutcome {
+    /// Another policy has it in its place.
+    Overridden(ObjectRef),
+    /// It holds for some listeners.
+    Holds {
+        /// Those for which it does.
+        held: BTreeSet<ListenerKey>,
+        /// The others for which the field holds, by the policies by which it does.
+        others: BTreeMap<ObjectRef, BTreeSet<ListenerKey>>,
+    },
 }
 
 /// Listeners that are named in a message.
@@ -53,7 +46,7 @@ const TOLD: usize = 4;
 
 impl Review<'_> {
     /// What became of it there; none where another controller speaks.
-    pub(super) fn run(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, TargetOutcome)> {
+    pub(super) fn run(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, AtTarget)> {
         let target = self.target;
         let named = ObjectName::new(self.name.namespace.clone(), target.name.as_str());
         let section: Option<Arc<str>> =
@@ -68,6 +61,12 @@ impl Review<'_> {
         };
         let kind = Kind::named(&target.group, &target.kind);
         let outcome = match kind.filter(|it| matches!(it, Kind::Gateway | Kind::ListenerSet)) {
+            Some(Kind::Gateway) if gateway::is_held(reader, &named) => {
+                return Some((ancestor, AtTarget::Held));
+            }
+            Some(Kind::ListenerSet) if gateway::is_set_held(reader, &named) => {
+                return Some((ancestor, AtTarget::Held));
+            }
             Some(kind) => self.at(reader, &ObjectRef::from_name(kind, &named), section.as_ref(), made)?,
             None => {
                 let message = format!(
@@ -77,7 +76,7 @@ impl Review<'_> {
                 Err(self.error(Reason::ClientPolicyTargetKind, message, "name a Gateway or a ListenerSet"))
             }
         };
-        Some((ancestor, outcome.unwrap_or_else(TargetOutcome::failed)))
+        Some((ancestor, AtTarget::Judged(Box::new(outcome.unwrap_or_else(TargetOutcome::failed)))))
     }
 
     fn at(
@@ -92,8 +91,8 @@ impl Review<'_> {
             let remedy = "create it, or correct the name";
             return Some(Err(self.error(Reason::ClientPolicyTargetNotFound, message, remedy)));
         };
-        let plan = reader.get::<gateway::Publish>(&gateway)?;
-        if plan.class == ProxyClass::Waypoint {
+        let its_class = reader.input::<Gateway>(&gateway)?.spec.gateway_class_name.clone();
+        if class::named(reader, &its_class)?.class == ProxyClass::Waypoint {
             let message =
                 "a waypoint knows its clients by their certificates, so the policy has no effect there";
             let remedy = "remove the target";
@@ -105,44 +104,92 @@ impl Review<'_> {
             let message = format!("{object} has no listener named {name}, so the policy has no effect there");
             return Some(Err(self.error(Reason::ClientPolicySectionNotFound, message, "correct the name")));
         }
-        let served = of_listeners(reader, &gateway, object, section.map(|it| &**it));
-        Some(self.carried(reader, &gateway, object, section, &served, made))
+        Some(self.at_listeners(reader, &gateway, object, section, made))
     }
 
-    /// What became of its fields at the listeners that are served.
-    fn carried(
+    /// What became of it at the listeners of an object. Where other policies have all of its fields, the listeners are not looked at:
+    /// thousands of policies may lose, and are not looked at again for each change of a listener.
+    fn at_listeners(
         &self,
         reader: &mut Reader<'_>,
         gateway: &ObjectName,
         object: &ObjectRef,
         section: Option<&Arc<str>>,
-        served: &Listeners,
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
-        let decided = reader.get::<Decide>(object);
         let fields: Vec<_> = ClientField::ALL.into_iter().filter(|it| self.policy.spec.has(*it)).collect();
-        let (mut overridden, mut notes, mut held) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut winners = BTreeMap::new();
         for field in &fields {
-            let merged = decided.as_ref().and_then(|it| it.get(field));
-            let outcome = self.of_field(*field, served);
-            let winner = match merged.and_then(|it| it.outcome(self.name, section)) {
-                Some(MergeOutcome::LosesTo(winner)) => Some(winner),
-                _ if outcome.held.is_empty() => outcome.others.keys().next(),
-                _ => None,
-            };
-            if let Some(winner) = winner {
-                overridden.push(self.conflict(*field, object, winner));
-                continue;
+            let set = ClientsOf { object: object.clone(), listener: section.cloned(), field: *field };
+            let winner = reader.members(&set).first().filter(|it| *it != self.name).cloned();
+            winners.extend(winner.map(|it| (*field, it)));
+        }
+        let is_lost = !fields.is_empty() && winners.len() == fields.len() && is_understood(self.policy);
+        let served: Vec<ServedListener> = match is_lost {
+            true => Vec::new(),
+            false => {
+                let all = reader.get::<ClientsServed>(&(gateway.clone(), object.clone()));
+                all.iter().filter(|it| section.is_none_or(|name| it.name == *name)).cloned().collect()
             }
-            for (policy, listeners) in &outcome.others {
+        };
+        // One of the whole Gateway holds for its ListenerSets, too. Whether there are some is no matter of its owner: anybody may name
+        // the Gateway in one.
+        let beyond = match object.kind {
+            Kind::Gateway if section.is_none() => ", and those of its ListenerSets, if it has any",
+            _ => "",
+        };
+        if let Some(defect) = Defect::of_whole(self.policy) {
+            let keys: BTreeSet<ListenerKey> = served.iter().map(|it| it.key.clone()).collect();
+            return Err(match keys.is_empty() {
+                true => defect.told(&format!("; no listener of {object} is served, so nothing is closed there for it")),
+                false => defect.told(&format!(
+                    ", so nobody can say what the policy asks for, and these listeners are closed: {}{beyond}",
+                    name(&keys)
+                )),
+            });
+        }
+        if let Some(defect) = Defect::of_nothing(self.policy) {
+            return Err(defect.told(", so it has no effect"));
+        }
+        let outcomes: Vec<(ClientField, FieldOutcome)> = fields
+            .iter()
+            .map(|field| (*field, self.of_field(*field, winners.remove(field), &served)))
+            .collect();
+        for (field, outcome) in &outcomes {
+            if let Some(defect) = Defect::of_field(self.policy, *field) {
+                return Err(defect.told(&consequence(*field, outcome, object, beyond)));
+            }
+        }
+        self.carried(gateway, object, &outcomes, &served, made)
+    }
+
+    /// What became of fields with which nothing is wrong.
+    fn carried(
+        &self,
+        gateway: &ObjectName,
+        object: &ObjectRef,
+        outcomes: &[(ClientField, FieldOutcome)],
+        served: &[ServedListener],
+        made: &mut Made,
+    ) -> Result<TargetOutcome, Diagnostic> {
+        let (mut overridden, mut notes, mut all_held) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (field, outcome) in outcomes {
+            let (held, others) = match outcome {
+                FieldOutcome::Overridden(winner) => {
+                    overridden.push(self.conflict(*field, object, winner));
+                    continue;
+                }
+                FieldOutcome::Holds { held, others } => (held, others),
+            };
+            for (policy, listeners) in others {
                 notes.push(format!("{} is that of {policy} at {}", field.name(), name(listeners)));
             }
-            if *field == ClientField::Tls && outcome.is_nowhere() && !served.is_empty() {
+            if *field == ClientField::Tls && held.is_empty() && others.is_empty() && !served.is_empty() {
                 notes.push(format!("tls has no effect at {object}: TLS ends at none of the listeners"));
             }
-            held.extend(outcome.held);
+            all_held.extend(held.iter().cloned());
         }
-        if overridden.len() == fields.len()
+        if overridden.len() == outcomes.len()
             && let Some(error) = overridden.first()
         {
             return Err(error.clone());
@@ -152,33 +199,57 @@ impl Review<'_> {
         }
         let texts: Vec<String> = overridden.iter().map(Diagnostic::text).collect();
         overridden.into_iter().for_each(|it| made.report(self.name, it));
-        let by = (!held.is_empty()).then(|| Enforcer::Gateway(gateway.clone()));
-        let carriers = held.iter().map(|it| ResourceKey::new(ResourceKind::Listener, it.as_arc())).collect();
+        if served.is_empty() {
+            notes.push(format!("no listener of {object} is served, so it has no effect there until one is"));
+        }
+        // A listener may be closed for what others say.
+        let closed: Vec<_> =
+            served.iter().filter(|it| it.is_closed() && all_held.contains(&it.key)).collect();
+        let open: BTreeSet<&ListenerKey> =
+            all_held.iter().filter(|key| closed.iter().all(|it| it.key != **key)).collect();
+        let told: Vec<String> = closed.iter().map(|it| describe_closed(it, gateway)).collect();
+        let pending = (open.is_empty() && !told.is_empty()).then(|| told.join(". "));
+        notes.extend(told);
+        let by = (!open.is_empty()).then(|| Enforcer::Gateway(gateway.clone()));
+        let carriers = open.iter().map(|it| ResourceKey::new(ResourceKind::Listener, it.as_arc())).collect();
         let enforcement = Enforcement { carriers, by: by.into_iter().collect() };
         let told = |texts: Vec<String>| (!texts.is_empty()).then(|| texts.join(". "));
         Ok(TargetOutcome {
+            pending,
             overridden: told(texts),
             note: told(notes),
             ..TargetOutcome::carried_out(enforcement)
         })
     }
 
-    fn of_field(&self, field: ClientField, served: &Listeners) -> FieldOutcome {
-        let mut outcome = FieldOutcome::default();
-        for (key, settings) in served {
-            match settings.holder(field) {
-                Some(policy) if policy == self.name => drop(outcome.held.insert(key.clone())),
-                Some(policy) => drop(outcome.others.entry(policy.clone()).or_default().insert(key.clone())),
+    fn of_field(
+        &self,
+        field: ClientField,
+        winner: Option<ObjectRef>,
+        served: &[ServedListener],
+    ) -> FieldOutcome {
+        if let Some(winner) = winner {
+            return FieldOutcome::Overridden(winner);
+        }
+        let mut held = BTreeSet::new();
+        let mut others: BTreeMap<ObjectRef, BTreeSet<ListenerKey>> = BTreeMap::new();
+        for it in served {
+            match it.holder(field) {
+                Some(policy) if policy == self.name => drop(held.insert(it.key.clone())),
+                Some(policy) => drop(others.entry(policy.clone()).or_default().insert(it.key.clone())),
                 None => {}
             }
         }
-        outcome
+        match others.keys().next().filter(|_| held.is_empty()) {
+            Some(winner) => FieldOutcome::Overridden(winner.clone()),
+            None => FieldOutcome::Holds { held, others },
+        }
     }
 
     /// The first kind of what keeps listeners from learning where their clients are as the policy says, and the listeners that have it.
-    fn fault(&self, gateway: &ObjectName, served: &Listeners) -> Option<Diagnostic> {
-        let ours = served.iter().filter(|(_, it)| it.policy.as_ref() == Some(self.name));
-        let faults: Vec<_> = ours.filter_map(|(key, it)| Some((key, it.fault.as_ref()?))).collect();
+    fn fault(&self, gateway: &ObjectName, served: &[ServedListener]) -> Option<Diagnostic> {
+        let ours = served.iter().filter(|it| it.holder(ClientField::ClientAddress) == Some(self.name));
+        let faults: Vec<_> = ours.filter_map(|it| Some((&it.key, it.fault.as_ref()?))).collect();
         let (reason, first) = faults.iter().find_map(|(_, it)| Some((it.reason()?, *it)))?;
         let same = |it: &&(&ListenerKey, _)| std::mem::discriminant(it.1) == std::mem::discriminant(first);
         let keys: BTreeSet<ListenerKey> = faults.iter().filter(same).map(|(key, _)| (*key).clone()).collect();
@@ -198,6 +269,41 @@ impl Review<'_> {
 
     fn error(&self, reason: Reason, message: String, remedy: &'static str) -> Diagnostic {
         Diagnostic::error(reason, self.field, message, remedy)
+    }
+}
+
+/// What follows at a target from what is wrong with a field.
+fn consequence(field: ClientField, outcome: &FieldOutcome, object: &ObjectRef, beyond: &str) -> String {
+    let held = match outcome {
+        FieldOutcome::Overridden(winner) => {
+            return format!(
+                "; nothing follows from it at {object}, where {} of {winner} applies in its place",
+                field.name()
+            );
+        }
+        FieldOutcome::Holds { held, .. } => held,
+    };
+    match field {
+        _ if held.is_empty() => {
+            format!("; nothing follows from it at {object}, where it is about no listener that is served")
+        }
+        ClientField::ClientAddress => {
+            format!("; until this is corrected, these listeners are closed: {}{beyond}", name(held))
+        }
+        ClientField::Tls => {
+            let held = name(held);
+            format!("; until this is corrected, TLS 1.3 alone is spoken by these listeners: {held}{beyond}")
+        }
+    }
+}
+
+/// That a listener is closed for what others say, or for how its port begins connections.
+fn describe_closed(listener: &ServedListener, gateway: &ObjectName) -> String {
+    let key = &listener.key;
+    match (listener.closer(), &listener.fault) {
+        (Some(policy), _) => format!("{policy} closes {key}"),
+        (None, Some(fault)) => format!("{key} is closed: {}", fault.describe(gateway)),
+        (None, None) => format!("{key} is closed"),
     }
 }
 

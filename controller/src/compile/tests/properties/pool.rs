@@ -1,6 +1,7 @@
 //! What the edits of the properties are made of.
 
-use crate::resources::Object;
+use crate::compile::tests::unreadable::seen;
+use crate::resources::{Edit, Object};
 use crate::source::objects;
 use std::sync::LazyLock;
 
@@ -363,5 +364,32 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             ));
         }
     }
+    pool.extend(stand_ins());
     pool
 });
+
+/// What stands in for objects of a newer version of the API, of which no version was ever read.
+fn stand_ins() -> Vec<Object> {
+    let api = "apiVersion: gateway.networking.k8s.io/v1\nkind:";
+    let policy = |name: &str, target: &str| {
+        format!(
+            "apiVersion: fairway.dev/v1alpha1\nkind: ClientPolicy\nmetadata: {{ name: {name}, namespace: a }}\n\
+             spec: {{ targetRefs: [{{ group: gateway.networking.k8s.io, {target} }}], newer: 1 }}"
+        )
+    };
+    let manifests = [
+        format!(
+            "{api} Gateway\nmetadata: {{ name: g, namespace: a }}\nspec: {{ gatewayClassName: fairway, newer: 1 }}"
+        ),
+        format!(
+            "{api} GatewayClass\nmetadata: {{ name: fairway }}\nspec: {{ controllerName: fairway.dev/controller, newer: 1 }}"
+        ),
+        format!(
+            "{api} ListenerSet\nmetadata: {{ name: ls, namespace: a }}\nspec: {{ parentRef: {{ name: g }}, newer: 1, listeners: [] }}"
+        ),
+        policy("c", "kind: Gateway, name: g"),
+        policy("e", "kind: ListenerSet, name: ls, sectionName: e"),
+    ];
+    let edits = manifests.iter().flat_map(|it| seen(it));
+    edits.filter_map(|it| if let Edit::Upsert(object) = it { Some(object) } else { None }).collect()
+}
