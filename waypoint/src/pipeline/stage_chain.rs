@@ -17,6 +17,8 @@ use tokio::time::{Instant, timeout_at};
 pub(super) struct StageChain<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
+    /// The filters of its listener. Boxed: mostly there are none, and each request that is under way has room for them.
+    listener: Option<Box<(&'t StageList, Kept<'t>)>>,
     /// The lists of stages that it has come to: the rule's, then the backend's.
     lists: [Option<(&'t StageList, Kept<'t>)>; 2],
 }
@@ -49,6 +51,19 @@ impl<'r> StageContext<'r> {
 // === impl StageChain ===
 
 impl<'t> StageChain<'t> {
+    /// Runs the filters of the listener, before a rule is known.
+    pub(super) async fn pass_listener(
+        &mut self,
+        stages: &'t StageList,
+        parts: &mut Parts,
+        original: &Uri,
+        context: &StageContext<'_>,
+    ) -> Result<(), Stop> {
+        let (_, kept) = &mut **self.listener.insert(Box::new((stages, Kept::default())));
+        let mut request = context.request(parts, original, &mut self.mirrors, kept);
+        run(stages, stages.all(), &mut request, context.attributes.deadline).await
+    }
+
     /// Runs the stages of the rule, and policies where they stand among these; when it is called again, the stages of the
     /// backend.
     pub(super) async fn pass(
@@ -73,12 +88,12 @@ impl<'t> StageChain<'t> {
     /// Headers of the request of which the stages have decided what they say.
     pub(super) fn owned(&self) -> Box<[HeaderName]> {
         let owned = |(stages, kept): &(&StageList, Kept<'_>)| [stages.owned(), kept.owned()].concat();
-        self.lists.iter().flatten().flat_map(owned).collect()
+        self.listener.as_deref().into_iter().chain(self.lists.iter().flatten()).flat_map(owned).collect()
     }
 
-    /// Runs the head of a response through the stages, the backend's first.
+    /// Runs the head of a response through the stages, the backend's first and the listener's last.
     pub(super) fn on_response(&self, response: &mut HeaderMap) {
-        for (stages, kept) in self.lists.iter().rev().flatten() {
+        for (stages, kept) in self.lists.iter().rev().flatten().chain(self.listener.as_deref()) {
             stages.on_response(response, kept);
         }
     }

@@ -3,6 +3,9 @@
 //! It calls the functions that serve requests, in the order of [`crate::pipeline`]; only nothing is sent, and nothing is waited
 //! for.
 
+mod listener_filters;
+mod text;
+
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::address::FarEnd;
@@ -14,7 +17,7 @@ use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
-use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{Kept, MatchedRule, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use crate::table::Opening;
 use crate::telemetry::describe_denial;
 use crate::upstream::caller::Caller;
@@ -29,10 +32,10 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::Serialize;
 use std::cell::RefCell;
-use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use text::{describe_head, describe_refusal};
 use tokio::time::Instant;
 
 /// Rules that are named beside the one that is chosen.
@@ -49,6 +52,9 @@ pub(super) struct Explained {
     /// The listener, or the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    /// What sees it before its route is matched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    filters: Vec<StageShown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<RuleShown>,
     outcome: String,
@@ -131,11 +137,12 @@ pub(super) fn explain(
         explained.client = Some(format!("{client}, behind {behind}"));
     }
     forwarding::tell(&mut parts.headers, &origin, scheme, address);
-    let request_head = match RequestHead::read(&parts) {
+    let before = describe_head(&parts, scheme);
+    let mut request_head = match RequestHead::read(&parts) {
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
     };
-    let (table, listener, port) = match find_target(serving, &origin, &request_head.host) {
+    let (table, listener, filters, port) = match find_target(serving, &origin, &request_head.host) {
         Err(reason) => return refused(explained, reason),
         Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
             let entry = PolicySet::at_entry(&serving.tables, &origin, None, &settings.waypoint_key());
@@ -156,19 +163,44 @@ pub(super) fn explain(
             });
             return explained;
         }
-        Ok(RouteTarget::Rules { table, listener, port, .. }) => {
+        Ok(RouteTarget::Rules { table, listener, filters, port, .. }) => {
             let name = listener.map(|listener| format!("listener {}", listener.key));
             explained.target = Some(name.unwrap_or_else(|| entrance.to_string()));
-            (table, listener, port)
+            (table, listener, filters, port)
         }
     };
+    let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
+    let service = match &origin {
+        Origin::Service(origin) => Some(&origin.service),
+        Origin::Gateway { .. } => None,
+    };
+    let attributes = RequestAttributes {
+        client_address: client,
+        peer: peer.as_ref(),
+        scheme,
+        port,
+        service,
+        rule: None,
+        started: Instant::now(),
+        deadline: None,
+    };
+    if let Some(filters) = filters {
+        drop(request_head);
+        let by = (entry, source);
+        if !listener_filters::pass(&mut explained, serving, filters, by, &attributes, &mut parts) {
+            return explained;
+        }
+        request_head = match RequestHead::read(&parts) {
+            Ok(head) => head,
+            Err(_) => return refused(explained, Reason::UnresolvedFilter),
+        };
+    }
     let chosen = match select(table, &request_head) {
         Ok(chosen) => chosen,
         Err(part) => return refused(explained, part.into()),
     };
     explained.name_the_lost(table, &request_head, chosen.as_ref());
-    let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
-    let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
     let Some(rule) = chosen else {
         return match entry.judge_request(&serving.tables, source, &request_head).verdict.into_result() {
             Ok(()) => refused(explained, Reason::NoRoute),
@@ -185,24 +217,9 @@ pub(super) fn explain(
     let refusal = decision.verdict.into_result().err();
     explained.observed = decision.observed.as_ref().map(describe_denial);
 
-    let service = match &origin {
-        Origin::Service(origin) => Some(&origin.service),
-        Origin::Gateway { .. } => None,
-    };
     let original = parts.uri.clone();
-    let attributes = RequestAttributes {
-        client_address: client,
-        peer: peer.as_ref(),
-        scheme,
-        port,
-        service,
-        route: rule.route(),
-        rule: rule.index(),
-        matched: rule.matched(),
-        started: Instant::now(),
-        deadline: None,
-    };
-    let before = describe_head(&parts, scheme);
+    let matched = MatchedRule { route: rule.route(), index: rule.index(), matched: rule.matched() };
+    let attributes = RequestAttributes { rule: Some(matched), ..attributes };
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let stages = rule.stages();
@@ -340,39 +357,6 @@ impl Explained {
     }
 }
 
-impl Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "request  {}", self.request)?;
-        self.client.iter().try_for_each(|client| writeln!(f, "client   {client}"))?;
-        self.target.iter().try_for_each(|target| writeln!(f, "target   {target}"))?;
-        if let Some(rule) = &self.rule {
-            writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
-            rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
-        }
-        self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
-        self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;
-        self.observed.iter().try_for_each(|policy| writeln!(f, "observed {policy} would refuse it"))?;
-        writeln!(f, "outcome  {}", self.outcome)?;
-        for choice in &self.backends {
-            writeln!(f, "backend  {} ({} %)", choice.backend, choice.percent)?;
-            choice.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
-            choice.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
-            match &choice.cluster {
-                Some(cluster) if cluster.endpoints.is_empty() => writeln!(f, "         no endpoint: 503")?,
-                Some(cluster) => cluster.endpoints.iter().try_for_each(|it| writeln!(f, "         {it}"))?,
-                None => writeln!(f, "         not known here: 500")?,
-            }
-        }
-        for lost in &self.lost {
-            writeln!(f, "lost     {}\n         {}\n         because {}", lost.rule, lost.matched, lost.why)?;
-        }
-        if self.others > 0 {
-            writeln!(f, "         {} more, whose host or path is another", self.others)?;
-        }
-        Ok(())
-    }
-}
-
 /// The far end of the client's connection. Where connections begin with the PROXY protocol, one of those that are believed.
 fn far_end(serving: &Serving, origin: &Origin, client: IpAddr) -> FarEnd {
     let Origin::Gateway { port, .. } = origin else { return FarEnd::of_peer(client) };
@@ -402,17 +386,4 @@ fn origin_of(serving: &Serving, entrance: &Entrance, scheme: Scheme, parts: &Par
             hides_client: false,
         })),
     }
-}
-
-fn describe_refusal(reason: Reason) -> String {
-    format!("refused with {}: {} ({})", reason.status(), reason.sentence().trim_end(), reason.label())
-}
-
-fn describe_head(parts: &Parts, scheme: Scheme) -> String {
-    let scheme = match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    };
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    format!("{} {scheme}://{host}{}", parts.method, parts.uri)
 }
