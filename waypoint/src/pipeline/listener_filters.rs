@@ -28,7 +28,7 @@ pub(super) struct Entrance<'c, 't> {
     pub caller: &'c Caller,
     /// The configuration that it is served by.
     pub serving: &'t Serving,
-    /// The listener's port.
+    /// The port of the listener by which it came.
     pub port: u16,
     /// The certificate for backends that ask for one.
     pub shown: Option<&'t CertificateKey>,

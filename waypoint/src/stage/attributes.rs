@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// The rule that a request has come to.
 #[derive(Clone, Copy, Debug)]
 pub struct MatchedRule<'r> {
-    /// Its route.
+    /// The route that it is a rule of.
     pub route: &'r Route,
     /// Its place in the route, from 0.
     pub index: usize,
