@@ -201,6 +201,7 @@ fn listener() -> Resource {
         authorizations: vec![],
         closed: None,
         address_source: AddressSource::Connection,
+        filters: vec![],
     }))
 }
 

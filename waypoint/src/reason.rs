@@ -47,9 +47,9 @@ pub enum Reason {
     NoBackend,
     /// The rule's backend leads nowhere.
     UnresolvedBackend,
-    /// A filter of the rule cannot be carried out.
+    /// A filter of the rule or of the listener cannot be carried out.
     UnresolvedFilter,
-    /// A filter of the rule answered.
+    /// A filter of the rule or of the listener answered.
     Filter,
     /// An authorization service was to be asked, and there is no decision of it.
     NotAuthorized,
@@ -216,8 +216,8 @@ impl Reason {
             Self::Loop => "The request has passed this route before.\n",
             Self::NoBackend => "The route has no backend.\n",
             Self::UnresolvedBackend => "The route's backend cannot be resolved.\n",
-            Self::UnresolvedFilter => "A filter of the route cannot be carried out.\n",
-            Self::Filter => "A filter of the route answered.\n",
+            Self::UnresolvedFilter => "A filter cannot be carried out.\n",
+            Self::Filter => "A filter answered.\n",
             Self::NotAuthorized => "The request is not authorized.\n",
             Self::NoEndpoint => "The backend has no endpoint.\n",
             Self::Unreachable => "The backend cannot be reached.\n",

@@ -1,5 +1,5 @@
 // Backend is the server behind the routes of the behaviour tests. It says who it is, on which port it was asked, by whom, and with
-// which headers `variant` and `X-Forwarded-For`, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
+// which headers `variant` and `X-Forwarded-For`, with the status that it is asked for, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ import (
 
 // Ports that answer, and the port that takes orders.
 const control = ":9000"
+
+// tlsPort answers as the first of the ports does, over TLS.
+const tlsPort = ":8443"
 
 var ports = []string{":8080", ":8081"}
 
@@ -35,6 +39,7 @@ func main() {
 		}
 		doors = append(doors, d)
 	}
+	serveTLS(doors[0])
 	http.HandleFunc("POST /trouble", func(w http.ResponseWriter, r *http.Request) {
 		span, err := time.ParseDuration(r.URL.Query().Get("for"))
 		mode, known := modes[r.URL.Query().Get("mode")]
@@ -96,7 +101,20 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("forwarded-for", strings.Join(r.Header.Values("X-Forwarded-For"), " | "))
 	w.Header().Set("path", r.URL.Path)
 	w.Header().Set("traceparent", r.Header.Get("traceparent"))
+	if status, err := strconv.Atoi(r.URL.Query().Get("status")); err == nil {
+		w.WriteHeader(status)
+	}
 	fmt.Fprintln(w, os.Getenv("POD_NAME"))
+}
+
+// serveTLS has a door answer over TLS, too, where a certificate is mounted.
+func serveTLS(d *door) {
+	const certificate, key = "/tls/tls.crt", "/tls/tls.key"
+	if _, err := os.Stat(certificate); err != nil {
+		return
+	}
+	server := &http.Server{Addr: tlsPort, Handler: http.HandlerFunc(d.answer)}
+	go func() { log.Fatal(server.ListenAndServeTLS(certificate, key)) }()
 }
 
 func (d *door) follow(conn net.Conn, state http.ConnState) {

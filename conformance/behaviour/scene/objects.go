@@ -77,6 +77,8 @@ var resources = map[string]schema.GroupVersionResource{
 	"GRPCRoute":               {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"},
 	"TCPRoute":                {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tcproutes"},
 	"TLSRoute":                {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tlsroutes"},
+	"BackendTLSPolicy":        {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "backendtlspolicies"},
+	"ClusterTrustBundle":      {Group: "certificates.k8s.io", Version: "v1beta1", Resource: "clustertrustbundles"},
 	"ReferenceGrant":          {Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"},
 	"AccessPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "accesspolicies"},
 	"ClientPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "clientpolicies"},

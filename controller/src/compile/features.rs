@@ -2,14 +2,17 @@
 
 use crate::provision::ProxyClass;
 
-/// The features of a class, in the order of their names.
-pub(super) fn supported_by(class: ProxyClass) -> &'static [&'static str] {
+/// The features of a class, in the order of their names, in a cluster that has ClusterTrustBundles or not: what the API server does not
+/// serve is not claimed (GEP-5075).
+pub(super) fn supported_by(class: ProxyClass, has_bundles: bool) -> Vec<&'static str> {
     match class {
-        ProxyClass::Gateway => GATEWAY,
+        ProxyClass::Gateway => GATEWAY.iter().copied().filter(|it| has_bundles || *it != BUNDLES).collect(),
         // A waypoint serves no Gateway's listeners; features of a mesh are not told by its class.
-        ProxyClass::Waypoint => &[],
+        ProxyClass::Waypoint => Vec::new(),
     }
 }
+
+const BUNDLES: &str = "ClusterTrustBundle";
 
 /// What the mesh can do. Beside the mesh's own those features of routes that the suite's mesh tests ask for.
 pub(super) const MESH: &[&str] = &[
@@ -32,10 +35,10 @@ pub(super) const MESH: &[&str] = &[
     "MeshHTTPRouteSchemeRedirect",
 ];
 
-/// Not among them: ClusterTrustBundle and GatewayListenerFilters.
 const GATEWAY: &[&str] = &[
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
+    BUNDLES,
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "GRPCRouteRequestHeaderModifier",
@@ -49,6 +52,7 @@ const GATEWAY: &[&str] = &[
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayInfrastructure",
+    "GatewayListenerFilters",
     "GatewayPort8080",
     "GatewayRouteHostnameIntersectionPrecedence",
     "GatewayStaticAddresses",

@@ -64,7 +64,7 @@ impl Query<Cluster> for Status {
             Some(error) => {
                 let (reason, message) = (error.reason.condition(), error.text());
                 made.report(&object, error);
-                (Condition::fails(reason::ACCEPTED, reason, message, generation), &[][..])
+                (Condition::fails(reason::ACCEPTED, reason, message, generation), Vec::new())
             }
             None => {
                 let message = format!(
@@ -72,7 +72,10 @@ impl Query<Cluster> for Status {
                     env!("CARGO_PKG_VERSION"),
                     settings.trust_domain
                 );
-                (Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation), features::MESH)
+                (
+                    Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation),
+                    features::MESH.to_vec(),
+                )
             }
         };
         let status = ClassStatus { conditions: vec![accepted], supported_features };

@@ -106,9 +106,16 @@ pub struct ObjectRef {
 // === impl Kind ===
 
 impl Kind {
-    /// Whether nothing is waited for: most clusters do not have it, or it may not be readable, and compiling does without it.
+    /// Whether compiling does without it: most clusters do not have it, or it may not be readable.
     pub fn is_optional(self) -> bool {
-        matches!(self, Self::Mesh | Self::Definition) || Self::UNHANDLED.contains(&self)
+        matches!(self, Self::Mesh | Self::Definition | Self::ClusterTrustBundle)
+            || Self::UNHANDLED.contains(&self)
+    }
+
+    /// Whether nothing is compiled before its objects have been seen, where a cluster has it. Without ClusterTrustBundles what
+    /// trusts them would be closed for a moment whenever a controller starts.
+    pub fn is_awaited(self) -> bool {
+        !self.is_optional() || self == Self::ClusterTrustBundle
     }
 
     /// The kind with this group and name.

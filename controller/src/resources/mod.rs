@@ -28,6 +28,7 @@ mod selector;
 mod static_pod;
 mod store;
 mod table;
+mod trust_bundle;
 mod unhandled;
 mod unreadable;
 
@@ -54,6 +55,7 @@ pub use secret::{LastGoodPair, Secret};
 pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
 pub(crate) use table::for_each_kind;
+pub use trust_bundle::ClusterTrustBundle;
 pub use unhandled::Unhandled;
 pub use unreadable::Unreadable;
 

@@ -2,8 +2,8 @@
 
 use super::table::for_each_kind;
 use super::{
-    ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod, Provenance, Secret,
-    Service, Unhandled,
+    ClusterTrustBundle, ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod,
+    Provenance, Secret, Service, Unhandled,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -148,6 +148,12 @@ impl FromManifest for Secret {
 }
 
 impl FromManifest for ConfigMap {
+    fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
+        Ok(Self::new(deserialize(manifest)?))
+    }
+}
+
+impl FromManifest for ClusterTrustBundle {
     fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
         Ok(Self::new(deserialize(manifest)?))
     }

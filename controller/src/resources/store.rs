@@ -42,9 +42,9 @@ impl Resources {
     /// Puts an object in; gives back what was there.
     pub fn insert(&mut self, object: Object) -> Option<Object> {
         let reference = object.reference();
-        let kind = reference.kind;
+        let (kind, counts) = (reference.kind, counts(&reference));
         let before = self.objects.insert(reference, object);
-        if before.is_none() {
+        if before.is_none() && counts {
             *self.by_kind.entry(kind).or_default() += 1;
         }
         before
@@ -53,7 +53,7 @@ impl Resources {
     /// Takes an object out.
     pub fn remove(&mut self, reference: &ObjectRef) -> Option<Object> {
         let removed = self.objects.remove(reference);
-        if removed.is_some() {
+        if removed.is_some() && counts(reference) {
             self.by_kind.entry(reference.kind).and_modify(|it| *it -= 1);
         }
         removed
@@ -71,11 +71,18 @@ impl Resources {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.objects.len()
+        self.by_kind.values().sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+        self.len() == 0
     }
+}
+
+/// Whether it names an object of its kind. What stands for a kind has no name (see [`ClusterTrustBundle::KIND`]).
+///
+/// [`ClusterTrustBundle::KIND`]: super::ClusterTrustBundle::KIND
+fn counts(reference: &ObjectRef) -> bool {
+    !reference.name.is_empty()
 }

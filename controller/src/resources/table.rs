@@ -33,6 +33,11 @@ macro_rules! for_each_kind {
                 Secret { kind: "Secret", group: "", versions: ["v1"], key: ObjectName, }
                 /// A ConfigMap: authorities that clients or backends are verified with.
                 ConfigMap { kind: "ConfigMap", group: "", versions: ["v1"], key: ObjectName, }
+                /// A ClusterTrustBundle: authorities that every namespace may verify clients or backends with (GEP-5075).
+                ClusterTrustBundle {
+                    kind: "ClusterTrustBundle", group: "certificates.k8s.io", versions: ["v1", "v1beta1", "v1alpha1"],
+                    key: str,
+                }
                 /// A CustomResourceDefinition: which version of the Gateway API is installed.
                 Definition {
                     kind: "CustomResourceDefinition", group: "apiextensions.k8s.io", versions: ["v1"], key: str,

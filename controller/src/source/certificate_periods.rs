@@ -1,10 +1,10 @@
 //! Which certificates are valid now: the time at which compiling judges them.
 //!
-//! Compiling has no clock. So each Secret carries where the present stands to its certificate's validity, each Secret and ConfigMap
-//! where it stands to that of its authorities, and they are handed on again when that changes: when the time comes, and when a clock
+//! Compiling has no clock. So each Secret carries where the present stands to its certificate's validity, each Secret, ConfigMap and
+//! ClusterTrustBundle where it stands to that of its authorities, and they are handed on again when that changes: when the time comes, and when a clock
 //! that was ahead is set back.
 
-use crate::resources::{ConfigMap, Edit, Object, ObjectRef, Secret};
+use crate::resources::{ClusterTrustBundle, ConfigMap, Edit, Object, ObjectRef, Secret};
 use fairway_config::model::Certificate;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ struct Judged {
 // === impl CertificatePeriods ===
 
 impl CertificatePeriods {
-    /// Tells each Secret and ConfigMap among these what `now` is to its certificates. Behind [`super::LastGood`], whose certificate
+    /// Tells each Secret, ConfigMap and ClusterTrustBundle among these what `now` is to its certificates. Behind [`super::LastGood`], whose certificate
     /// may be the one in use.
     pub fn carry(&mut self, edits: &mut [Edit], now: SystemTime) {
         let now = seconds(now);
@@ -85,6 +85,7 @@ impl CertificatePeriods {
         let until = match object {
             Object::Secret(it) => judge_secret(it, now),
             Object::ConfigMap(it) => judge_config_map(it, now),
+            Object::ClusterTrustBundle(it) => judge_bundle(it, now),
             _ => return,
         };
         let Some(until) = until else { return };
@@ -132,6 +133,19 @@ fn judge_config_map(config_map: &mut Arc<ConfigMap>, now: i64) -> Option<NextCha
     let at = authorities.judge(now);
     if config_map.authorities.as_ref() != Some(&authorities) {
         Arc::make_mut(config_map).authorities = Some(authorities);
+    }
+    Some(NextChange { at })
+}
+
+/// The same for a ClusterTrustBundle.
+fn judge_bundle(bundle: &mut Arc<ClusterTrustBundle>, now: i64) -> Option<NextChange> {
+    let mut authorities = bundle.authorities.clone();
+    let at = authorities.judge(now);
+    if authorities.periods.certificates == 0 {
+        return None;
+    }
+    if bundle.authorities != authorities {
+        Arc::make_mut(bundle).authorities = authorities;
     }
     Some(NextChange { at })
 }

@@ -134,6 +134,11 @@ fn invalid_name(kind: Kind, name: &str) -> Option<String> {
     match kind {
         Kind::Namespace | Kind::Service => invalid_label(name),
         _ if name.len() > 253 => Some(format!("`{name}` has more than 253 characters")),
+        // One of a signer begins with its name, `example.com:signer:`.
+        Kind::ClusterTrustBundle => name
+            .split([':', '.'])
+            .find_map(invalid_characters)
+            .map(|_| format!("`{name}` is not a valid name")),
         _ => name.split('.').find_map(invalid_characters).map(|_| format!("`{name}` is not a valid name")),
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::compile::{AddressPool, CompileSettings};
 use crate::resources::{
-    AddressSlice, Edit, EndpointSlice, GatewayClass, Kind, Meta, Namespace, Object, ObjectRef, Pod,
-    Resources, Service, ServiceKind, SliceEndpoint, SlicePort, Transport, Typed,
+    AddressSlice, ClusterTrustBundle, Edit, EndpointSlice, GatewayClass, Kind, Meta, Namespace, Object,
+    ObjectRef, Pod, Resources, Service, ServiceKind, SliceEndpoint, SlicePort, Transport, Typed,
 };
 use fairway_gateway_api::gatewayclasses::GatewayClassSpec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,8 @@ impl Standalone {
             let is_settled_below = matches!(
                 object.kind,
                 Kind::Namespace | Kind::Service | Kind::Pod | Kind::EndpointSlice | Kind::GatewayClass
-            );
+            ) || (object.kind == Kind::ClusterTrustBundle
+                && &*object.name == ClusterTrustBundle::KIND);
             is_affected |= self.count(&edit, &object) || is_settled_below;
             match &edit {
                 Edit::Upsert(it) => drop(self.written.insert(it.clone())),
@@ -124,6 +125,8 @@ impl Standalone {
     fn make(&mut self) -> BTreeMap<ObjectRef, Object> {
         let mut made = BTreeMap::new();
         let mut put = |object: Object| drop(made.insert(object.reference(), object));
+        // Files may have every kind.
+        put(ClusterTrustBundle::of_kind());
         for name in self.population.keys() {
             if self.written.get(&ObjectRef::new(Kind::Namespace, "", name.clone())).is_none() {
                 put(Object::Namespace(Arc::new(implied_namespace(name))));

@@ -56,7 +56,7 @@ pub enum ObjectStatus {
 pub struct ClassStatus {
     pub conditions: Vec<Condition>,
     /// What its Gateways, or the mesh, can do, in order (GEP-2162, GEP-3949).
-    pub supported_features: &'static [&'static str],
+    pub supported_features: Vec<&'static str>,
 }
 
 /// The status of a Gateway.

@@ -94,6 +94,9 @@ pub const INVALID_CA_CERTIFICATE_KIND: &str = "InvalidCACertificateKind";
 pub const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
 pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
 pub const INVALID_CLIENT_CERTIFICATE_REF: &str = "InvalidClientCertificateRef";
+/// A filter of a listener that is none (GEP-5224).
+pub const INVALID_LISTENER_FILTER: &str = "InvalidListenerFilter";
+pub const INVALID_LISTENER_FILTER_REF: &str = "InvalidListenerFilterRef";
 pub const INVALID_KIND: &str = "InvalidKind";
 pub const INVALID_PARAMETERS: &str = "InvalidParameters";
 pub const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";

@@ -85,10 +85,11 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    let rest = (of(key()), vec(key(), 0..2), address_source::source(), of(name()));
+    let filters = vec(route::filter(), 0..2);
+    let rest = (of(key()), vec(key(), 0..2), address_source::source(), of(name()), filters);
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
-            let (backend_certificate, authorizations, address_source, closed) = rest;
+            let (backend_certificate, authorizations, address_source, closed, filters) = rest;
             Listener {
                 key,
                 gateway,
@@ -101,6 +102,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 authorizations,
                 closed,
                 address_source,
+                filters,
             }
         },
     )

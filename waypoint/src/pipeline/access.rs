@@ -209,15 +209,28 @@ impl<'a> RequestSource<'a> {
 
 // === impl PolicyCheck ===
 
-impl PolicyCheck<'_, '_> {
+impl<'t> PolicyCheck<'_, 't> {
     /// Lets a request pass, or says that policies refuse it.
     pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
-        let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-        let decision = self.policies.judge_request(self.tables, self.source, &head);
-        let (verdict, observed) = (decision.verdict.into_result(), decision.observed);
+        let Decision { verdict, observed } = self.judge(parts)?;
         if let Some(refusal) = observed {
             self.exchange.observed(&refusal, self.tables.access());
         }
+        self.settle(verdict.into_result())
+    }
+
+    /// The same for a request that is judged again further on: what policies only observe is counted there.
+    pub(super) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
+        let decision = self.judge(parts)?;
+        self.settle(decision.verdict.into_result())
+    }
+
+    fn judge(&self, parts: &Parts) -> Result<Decision<'t>, Reason> {
+        let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+        Ok(self.policies.judge_request(self.tables, self.source, &head))
+    }
+
+    fn settle(&mut self, verdict: Result<(), PolicyRefusal>) -> Result<(), Reason> {
         verdict.map_err(|refusal| {
             self.exchange.denied(&refusal, self.tables.access());
             Reason::Denied

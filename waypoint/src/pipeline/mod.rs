@@ -1,5 +1,5 @@
-//! The path of a request: head → listener or Service → route → stages of the rule → backend → stages of the backend →
-//! endpoint → response → response stages. [`request::serve`] is that path, in order.
+//! The path of a request: head → listener or Service → filters of the listener → route → stages of the rule → backend →
+//! stages of the backend → endpoint → response → response stages. [`request::serve`] is that path, in order.
 
 pub(crate) mod access;
 mod attempts;
@@ -8,6 +8,7 @@ mod client;
 pub mod endpoint;
 pub(crate) mod forwarding;
 pub(crate) mod head;
+mod listener_filters;
 mod local_reply;
 mod mirror;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod upgrade;
 pub use crate::reason::Reason;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use head::strip_response;
+pub(crate) use listener_filters::keep_host;
 pub use request::{Closed, serve};
 pub use response_body::ResponseBody;
 pub(crate) use target::{RouteTarget, find_target};

@@ -6,6 +6,7 @@ use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
+use super::listener_filters::{self, Entrance};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
 use super::response::Received;
@@ -17,7 +18,7 @@ use crate::body::{ClientBody, Interim, Recording, Stream};
 use crate::connection::Order;
 use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
-use crate::stage::{Mirrors, RequestAttributes, StageResponse};
+use crate::stage::{MatchedRule, Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
@@ -157,7 +158,7 @@ async fn decide<'t>(
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let (client, caller) = (sender.client, sender.caller());
-    let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+    let mut head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
     let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
     let entry = |listener| PolicySet::at_entry(tables, &client.origin, listener, own);
     if let Origin::Service(origin) = &client.origin {
@@ -165,8 +166,17 @@ async fn decide<'t>(
     }
     let (table, listener, port, shown) =
         match find_target(serving, &client.origin, &head.host, sender.listener)? {
-            RouteTarget::Rules { table, listener, port, shown } => {
+            RouteTarget::Rules { table, listener, filters, port, shown } => {
                 exchange.note(|it| it.listener = listener.map(|it| it.key.clone()));
+                if let Some(filters) = filters {
+                    drop(head);
+                    let policies = entry(listener);
+                    let entrance = Entrance { client, caller, serving, port, shown, policies };
+                    // Boxed: only the requests that meet filters have room for their state.
+                    Box::pin(listener_filters::pass(filters, entrance, parts, chain, exchange)).await?;
+                    // A target that cannot be read any more is their fault, and not the client's.
+                    head = RequestHead::read(parts).map_err(|_| Reason::UnresolvedFilter)?;
+                }
                 (table, listener, port, shown)
             }
             RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
@@ -185,7 +195,7 @@ async fn decide<'t>(
                 return Ok(Decision { cluster, port, shown, rule: None, deadline: None, mirrors });
             }
         };
-    // The one place where a route is matched: nothing that a stage changes leads to another.
+    // The one place where a route is matched: nothing that a stage of a rule changes leads to another.
     let selected = select(table, &head).map_err(Reason::from).and_then(|it| it.ok_or(Reason::NoRoute));
     let rule = match selected {
         Ok(rule) => rule,
@@ -212,9 +222,7 @@ async fn decide<'t>(
         scheme: client.scheme,
         port,
         service: caller.service.as_ref(),
-        route: rule.route(),
-        rule: rule.index(),
-        matched: rule.matched(),
+        rule: Some(MatchedRule { route: rule.route(), index: rule.index(), matched: rule.matched() }),
         started: exchange.started(),
         deadline,
     };

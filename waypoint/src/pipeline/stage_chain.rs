@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout_at};
 pub(super) struct StageChain<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
+    /// The filters of its listener. Boxed: mostly there are none, and each request that is under way has room for them.
+    listener: Option<Box<(&'t StageList, Kept<'t>)>>,
     /// The lists of stages that it has come to: the rule's, then the backend's.
     lists: [Option<(&'t StageList, Kept<'t>)>; 2],
 }
@@ -50,6 +52,19 @@ impl<'r> StageContext<'r> {
 // === impl StageChain ===
 
 impl<'t> StageChain<'t> {
+    /// Runs the filters of the listener, before a rule is known.
+    pub(super) async fn pass_listener(
+        &mut self,
+        stages: &'t StageList,
+        parts: &mut Parts,
+        original: &Uri,
+        context: &StageContext<'_>,
+    ) -> Result<(), Stop> {
+        let (_, kept) = &mut **self.listener.insert(Box::new((stages, Kept::default())));
+        let mut request = context.request(parts, original, &mut self.mirrors, kept);
+        run(stages, stages.all(), &mut request, context.attributes.deadline).await
+    }
+
     /// Runs the stages of the rule, and policies where they stand among these; when it is called again, the stages of the
     /// backend.
     pub(super) async fn pass(
@@ -74,16 +89,16 @@ impl<'t> StageChain<'t> {
     /// Headers of the request of which the stages have decided what they say, and the one that has the client's address.
     pub(super) fn owned(&self, address: Option<&HeaderName>) -> OwnedHeaders {
         let mut owned = OwnedHeaders::with_address(address);
-        for (stages, kept) in self.lists.iter().flatten() {
+        for (stages, kept) in self.listener.as_deref().into_iter().chain(self.lists.iter().flatten()) {
             owned.add(stages.owned());
             kept.owned().into_iter().for_each(|it| owned.add(it));
         }
         owned
     }
 
-    /// Runs the head of a response through the stages, the backend's first.
+    /// Runs the head of a response through the stages, the backend's first and the listener's last.
     pub(super) fn on_response(&self, response: &mut HeaderMap) {
-        for (stages, kept) in self.lists.iter().rev().flatten() {
+        for (stages, kept) in self.lists.iter().rev().flatten().chain(self.listener.as_deref()) {
             stages.on_response(response, kept);
         }
     }

@@ -1,7 +1,7 @@
 //! Where a request is looked up: the listener its host belongs to, or the Service it was sent to.
 
 use super::{Origin, Reason};
-use crate::route::RouteTable;
+use crate::route::{ListenerFilters, RouteTable};
 use crate::table::BoundListener;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Serving;
@@ -16,6 +16,8 @@ pub(crate) enum RouteTarget<'t> {
         table: &'t RouteTable,
         /// The listener; none where the rules are a Service's.
         listener: Option<&'t Listener>,
+        /// What sees a request before it is looked up; none if nothing does.
+        filters: Option<&'t ListenerFilters>,
         /// The listener's or the Service's port.
         port: u16,
         /// The certificate for backends that ask for one.
@@ -58,6 +60,7 @@ pub(crate) fn find_target<'t>(
             Ok(RouteTarget::Rules {
                 table: &bound.routes,
                 listener: Some(listener),
+                filters: bound.filters.as_deref(),
                 port: listener.port,
                 shown,
             })
@@ -67,7 +70,8 @@ pub(crate) fn find_target<'t>(
             let audience = origin.audience.as_ref();
             let table = audience.and_then(|it| tables.service_routes(&origin.service, origin.port, it));
             if let Some(table) = table {
-                return Ok(RouteTarget::Rules { table, listener: None, port: origin.port, shown });
+                let (listener, filters) = (None, None);
+                return Ok(RouteTarget::Rules { table, listener, filters, port: origin.port, shown });
             }
             let is_departed = tables.cluster(&origin.backend).is_none();
             let cluster = tables.service_cluster(&origin.backend).ok_or(Reason::UnresolvedBackend)?;

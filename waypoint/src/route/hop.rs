@@ -8,7 +8,7 @@
 //! The mark is of the rule and not of the proxy: an application may send what it gets to another route of the same Gateway.
 //! It holds at every replica. Creation times tell routes of one name in several clusters apart.
 
-use fairway_config::model::Route;
+use fairway_config::model::{ListenerKey, Route};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that bears the marks.
@@ -40,6 +40,15 @@ impl Hop {
     pub fn for_rule(route: &Route, rule: usize) -> Self {
         let parts: [&[u8]; 3] =
             [route.key.as_str().as_bytes(), &route.created.to_be_bytes(), &(rule as u64).to_be_bytes()];
+        Self::marked(&parts)
+    }
+
+    /// The mark of a listener, which its filters put on what they send. What a rule sends on does not bear it.
+    pub fn for_listener(listener: &ListenerKey) -> Self {
+        Self::marked(&[b"listener", listener.as_str().as_bytes()])
+    }
+
+    fn marked(parts: &[&[u8]]) -> Self {
         let mark = parts.iter().flat_map(|part| part.iter().copied().chain([0xff])).fold(BASIS, mixed);
         let text = format!("{mark:0DIGITS$x}");
         Self(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0")))
@@ -77,6 +86,15 @@ impl Passed {
         let mut passed = list.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         if passed.clone().count() >= MOST || passed.any(|mark| mark == hop.0.as_bytes()) {
             return Err(Looped);
+        }
+        Ok(())
+    }
+
+    /// Puts them back as they were. Nobody else writes the header: what stands there meanwhile goes.
+    pub fn restore(self, headers: &mut HeaderMap) -> Result<(), Looped> {
+        match self.0? {
+            Some(list) => drop(headers.insert(VIA, list)),
+            None => drop(headers.remove(VIA)),
         }
         Ok(())
     }

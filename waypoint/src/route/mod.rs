@@ -27,6 +27,7 @@ mod grpc;
 mod head;
 pub(crate) mod hop;
 mod hosts;
+mod listener_filters;
 #[cfg(test)]
 pub(crate) mod oracle;
 mod order;
@@ -41,6 +42,7 @@ mod weights;
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};
 pub use head::{BadRequest, RequestHead, is_grpc, read_host, settle_host};
 pub use hosts::HostIndex;
+pub use listener_filters::ListenerFilters;
 pub use predicate::{Mismatch, describe};
 pub use table::{HostTable, Member, RouteTable, select};
 pub use values::TooLong;

@@ -43,9 +43,18 @@ impl StageList {
         Ok(Self::from_stages(filters.iter().map(Stage::for_filter).collect()))
     }
 
+    /// The stages that carry out the filters of a listener. Their order is the one written, whatever they do (GEP-5224).
+    pub fn as_written(filters: &[Filter]) -> Self {
+        Self::in_order(filters.iter().map(Stage::for_filter).collect())
+    }
+
     /// These stages, put in order.
     pub fn from_stages(mut stages: Vec<Stage>) -> Self {
         stages.sort_by_key(Stage::position);
+        Self::in_order(stages)
+    }
+
+    fn in_order(stages: Vec<Stage>) -> Self {
         let before_policies = stages.partition_point(|it| it.position() < Position::Authorization);
         let owned = stages.iter().filter_map(|it| match it {
             Stage::Sync(stage) => Some(stage.owned()),

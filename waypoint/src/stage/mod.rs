@@ -6,6 +6,7 @@
 //!
 //! The order of a list is fixed by [`Position`], and within a position as written. A request passes the stages of its rule,
 //! then those of the chosen backend. The response passes the same stages backwards: the first stage is the outermost.
+//! The filters of a listener are a list, too, in the order written; a request passes it before its rule is known.
 //!
 //! A stage decides at once ([`Stage::Sync`]) or may wait ([`Stage::Async`]). A list without asynchronous stages is run without
 //! an `await`. `docs/stages.md` has a row for each stage.
@@ -27,7 +28,7 @@ mod tests;
 mod unresolved;
 mod verdict;
 
-pub use attributes::RequestAttributes;
+pub use attributes::{MatchedRule, RequestAttributes};
 pub(crate) use fairway_policy::matching::is_spelling;
 pub use list::{Mirrors, StageList};
 pub use verdict::{Failure, StageResponse, Verdict};

@@ -1,19 +1,26 @@
 //! Replacing a path or its matched prefix.
 
-use fairway_config::model::{Match, PathMatch, PathModifier};
+use super::MatchedRule;
+use fairway_config::model::{PathMatch, PathModifier};
 use std::borrow::Cow;
 
 /// The path that a modifier makes of `path`. Only the element structure counts, so a prefix that the request spelled
 /// with percent-encodings is replaced like any other.
-pub(super) fn modify<'a>(modifier: &'a PathModifier, path: &'a str, matched: &Match) -> Cow<'a, str> {
+pub(super) fn modify<'a>(
+    modifier: &'a PathModifier,
+    path: &'a str,
+    rule: Option<&MatchedRule<'_>>,
+) -> Cow<'a, str> {
     match modifier {
         PathModifier::ReplaceFull(replacement) if replacement.starts_with('/') => Cow::Borrowed(replacement),
         PathModifier::ReplaceFull(replacement) => Cow::Owned(format!("/{replacement}")),
         PathModifier::ReplacePrefix(replacement) => {
-            let prefix = match &matched.path {
-                PathMatch::Prefix(prefix) => prefix.trim_end_matches('/'),
+            let prefix = match rule.map(|it| &it.matched.path) {
+                Some(PathMatch::Prefix(prefix)) => prefix.trim_end_matches('/'),
                 // The API admits this modifier with prefix matches only; there is no prefix to replace elsewhere.
-                PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Grpc(_) => return Cow::Borrowed(path),
+                Some(PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Grpc(_)) | None => {
+                    return Cow::Borrowed(path);
+                }
             };
             let rest = after_elements(path, prefix.matches('/').count());
             let replacement = replacement.trim_end_matches('/');
@@ -35,9 +42,13 @@ fn after_elements(path: &str, count: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairway_config::model::Match;
 
-    fn matched(path: PathMatch) -> Match {
-        Match { path, headers: vec![], query: vec![], method: None }
+    fn modified(modifier: &PathModifier, path: &str, matched: PathMatch) -> String {
+        let matched = Match { path: matched, headers: vec![], query: vec![], method: None };
+        let route = crate::fixtures::route("r");
+        let rule = MatchedRule { route: &route, index: 0, matched: &matched };
+        modify(modifier, path, Some(&rule)).into_owned()
     }
 
     #[test]
@@ -65,7 +76,7 @@ mod tests {
             ("/foo/bar", "/foo", "xyz", "/xyz/bar"),
         ] {
             let modifier = PathModifier::ReplacePrefix(replacement.into());
-            let result = modify(&modifier, path, &matched(PathMatch::Prefix(prefix.into())));
+            let result = modified(&modifier, path, PathMatch::Prefix(prefix.into()));
             assert_eq!(result, expected, "{path} {prefix} {replacement}");
         }
     }
@@ -73,9 +84,9 @@ mod tests {
     #[test]
     fn a_whole_path_is_replaced_whatever_matched() {
         let whole = |replacement: &str| PathModifier::ReplaceFull(replacement.into());
-        let exact = matched(PathMatch::Exact("/a".into()));
-        assert_eq!(modify(&whole("/new"), "/a/b", &exact), "/new");
-        assert_eq!(modify(&whole("new"), "/a/b", &exact), "/new");
-        assert_eq!(modify(&whole(""), "/a/b", &exact), "/");
+        let exact = || PathMatch::Exact("/a".into());
+        assert_eq!(modified(&whole("/new"), "/a/b", exact()), "/new");
+        assert_eq!(modified(&whole("new"), "/a/b", exact()), "/new");
+        assert_eq!(modified(&whole(""), "/a/b", exact()), "/");
     }
 }

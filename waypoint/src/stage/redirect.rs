@@ -60,7 +60,7 @@ fn location(redirect: &Redirect, request: &StageRequest<'_, '_>) -> Option<Heade
         path => path,
     };
     let path = match &redirect.path {
-        Some(modifier) => path::modify(modifier, path, attributes.matched),
+        Some(modifier) => path::modify(modifier, path, attributes.rule.as_ref()),
         None => path.into(),
     };
     let mut location = String::with_capacity(name.len() + host.len() + path.len() + 16);

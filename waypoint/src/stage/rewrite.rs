@@ -46,7 +46,7 @@ impl SyncStage for RewriteStage {
 fn rewrite(rewrite: &UrlRewrite, request: &mut StageRequest<'_, '_>) -> Result<(), Failure> {
     let mut parts = request.parts.uri.clone().into_parts();
     if let Some(modifier) = &rewrite.path {
-        let path = path::modify(modifier, request.original.path(), request.attributes.matched);
+        let path = path::modify(modifier, request.original.path(), request.attributes.rule.as_ref());
         // A stage before this one may have changed the query.
         let target = match request.parts.uri.query() {
             Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),

@@ -2,7 +2,8 @@
 
 use super::{AsyncStage, Position, Stage, StageRequest, StageResponse, SyncStage, Verdict, Waiting};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::HOST;
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -13,7 +14,14 @@ thread_local! {
 
 /// The stage of that name.
 pub(super) fn stage_named(name: &str) -> Stage {
+    if let Some(mark) = name.strip_prefix("test/mark/") {
+        return Stage::Sync(Box::new(Mark { mark: mark.to_owned(), position: Position::Filter }));
+    }
+    if let Some(mark) = name.strip_prefix("test/early-mark/") {
+        return Stage::Sync(Box::new(Mark { mark: mark.to_owned(), position: Position::Cors }));
+    }
     match name {
+        "test/change" => Stage::Sync(Box::new(Change)),
         "test/authorize" => Stage::Async(Box::new(Authorize)),
         _ => Stage::Sync(Box::new(CloseConnection)),
     }
@@ -25,6 +33,17 @@ struct Authorize;
 
 #[derive(Debug)]
 struct CloseConnection;
+
+/// Notes in `x-order` that the request has come here.
+#[derive(Debug)]
+struct Mark {
+    mark: String,
+    position: Position,
+}
+
+/// Makes the target, the method and the Host of a request what it says in `x-target`, `x-method` and `x-host`, whatever that is.
+#[derive(Debug)]
+struct Change;
 
 /// Counts a stage that waits; and if it is dropped before it is done, that.
 struct Wait {
@@ -61,7 +80,10 @@ impl AsyncStage for Authorize {
                 })),
                 Some(b"close") => Verdict::Close,
                 _ => {
-                    let rule = HeaderValue::from(request.attributes.rule);
+                    let rule = request
+                        .attributes
+                        .rule
+                        .map_or(HeaderValue::from_static("none"), |it| it.index.into());
                     request.parts.headers.insert(ALLOWED, rule);
                     Verdict::Continue
                 }
@@ -81,6 +103,52 @@ impl SyncStage for CloseConnection {
 
     fn on_request<'t>(&'t self, _request: &mut StageRequest<'_, 't>) -> Verdict {
         Verdict::Close
+    }
+}
+
+impl SyncStage for Mark {
+    fn name(&self) -> &'static str {
+        "test-mark"
+    }
+
+    fn describe(&self) -> String {
+        format!("marks {}", self.mark)
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn on_request<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
+        let headers = &mut request.parts.headers;
+        let before = headers.get("x-order").map_or("", |it| it.to_str().unwrap());
+        let order = HeaderValue::try_from(format!("{before}{}", self.mark)).unwrap();
+        headers.insert("x-order", order);
+        Verdict::Continue
+    }
+}
+
+impl SyncStage for Change {
+    fn name(&self) -> &'static str {
+        "test-change"
+    }
+
+    fn describe(&self) -> String {
+        "for tests".to_owned()
+    }
+
+    fn on_request<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
+        let parts = &mut *request.parts;
+        if let Some(target) = parts.headers.remove("x-target") {
+            parts.uri = Uri::try_from(target.as_bytes()).unwrap();
+        }
+        if let Some(method) = parts.headers.remove("x-method") {
+            parts.method = method.as_bytes().try_into().unwrap();
+        }
+        if let Some(host) = parts.headers.remove("x-host") {
+            parts.headers.insert(HOST, host);
+        }
+        Verdict::Continue
     }
 }
 

@@ -49,9 +49,7 @@ fn run_stages<'t>(
         scheme,
         port,
         service: None,
-        route: &route,
-        rule: 0,
-        matched,
+        rule: Some(MatchedRule { route: &route, index: 0, matched }),
         started: tokio::time::Instant::now(),
         deadline: None,
     };

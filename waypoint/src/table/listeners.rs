@@ -3,7 +3,7 @@
 use super::StreamTable;
 use super::opening::{Opening, OpeningsDiffer};
 use crate::address::AddressHeaderNames;
-use crate::route::{HostIndex, RouteTable};
+use crate::route::{HostIndex, ListenerFilters, RouteTable};
 use ahash::HashMap;
 use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
 use fairway_config::{Changes, Rejected, Snapshot};
@@ -35,6 +35,8 @@ pub enum SocketKind {
 pub struct BoundListener {
     /// The resource as it was sent.
     pub listener: Arc<Listener>,
+    /// Its filters; none if it has none.
+    pub filters: Option<Box<ListenerFilters>>,
     /// Its rules for requests.
     pub routes: Arc<RouteTable>,
     /// Its routes for bytes or datagrams.
@@ -120,19 +122,26 @@ pub(super) fn bind(
 ) -> Result<HashMap<Socket, Arc<ListenerSet>>, Vec<Rejected>> {
     let mut listeners: Vec<_> = snapshot.listeners.values().collect();
     listeners.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let mut sockets: HashMap<Socket, Vec<Arc<BoundListener>>> = HashMap::default();
+    let (mut sockets, mut rejected) = (HashMap::<Socket, Vec<Arc<BoundListener>>>::default(), Vec::new());
     for listener in listeners {
         // A closed listener has no routes, so that connections from before it was closed are not served by them either.
         let key = Some(&listener.key).filter(|_| listener.closed.is_none());
         let routes = key.and_then(|key| routes.get(key)).cloned().unwrap_or_default();
         let streams = key.and_then(|key| streams.get(key)).cloned().unwrap_or_default();
-        let bound = Arc::new(BoundListener { listener: listener.clone(), routes, streams });
+        let filters = match ListenerFilters::of(listener) {
+            Ok(filters) => filters,
+            Err(error) => {
+                let key = ResourceKey::new(ResourceKind::Listener, listener.key.as_arc());
+                rejected.push(Rejected { key, reason: error.to_string() });
+                continue;
+            }
+        };
+        let bound = Arc::new(BoundListener { listener: listener.clone(), filters, routes, streams });
         let all = listener.addresses.is_empty().then_some(None);
         for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {
             sockets.entry(Socket::for_listener(listener, address)).or_default().push(bound.clone());
         }
     }
-    let mut rejected = Vec::new();
     let mut sets = HashMap::default();
     for (socket, listeners) in sockets {
         match set(socket, listeners, changes) {

@@ -24,6 +24,7 @@ pub fn listener(key: &str) -> Listener {
         authorizations: vec![],
         closed: None,
         address_source: AddressSource::Connection,
+        filters: vec![],
     }
 }
 

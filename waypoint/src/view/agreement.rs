@@ -62,8 +62,8 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
-fn start(at_listener: Vec<AuthorizationKey>) -> MemoryProxy {
-    let listener = Listener { authorizations: at_listener, ..listener("listener", None) };
+fn start(at_listener: Vec<AuthorizationKey>, filters: Vec<Filter>) -> MemoryProxy {
+    let listener = Listener { authorizations: at_listener, filters, ..listener("listener", None) };
     let route = Route { attachments: vec![attachment("listener", &[])], rules: rules(), ..route("r") };
     let mut resources = vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
     for (host, key) in [(1, "web"), (2, "guarded")] {
@@ -101,15 +101,26 @@ fn explained(view: &View, query: &str) -> (u16, String) {
 async fn a_request_ends_as_it_is_explained() {
     let preflight = [("origin", "https://app.ex"), ("access-control-request-method", "GET")];
     let marks = "0123456789abcdef".repeat(17);
-    let requests: [(&str, &[(&str, &str)]); 4] = [
+    let requests: [(&str, &[(&str, &str)]); 6] = [
         ("GET", &[]),
         ("OPTIONS", &preflight),
         ("GET", &[("origin", "https://app.ex")]),
         ("GET", &[("x-fairway-via", &marks)]),
+        ("GET", &[("x-target", "/0"), ("x-host", "b.ex")]),
+        ("GET", &[("x-target", "/a/../b")]),
     ];
     let test = async {
-        for at_listener in [vec![], vec!["not known".into()]] {
-            let proxy = start(at_listener.clone());
+        let (unresolved, changing) =
+            (Filter::Unresolved("x".into()), Filter::Unresolved("test/change".into()));
+        let policies = || vec!["not known".into()];
+        for (at_listener, filters) in [
+            (vec![], vec![]),
+            (policies(), vec![]),
+            (vec![], vec![changing.clone()]),
+            (policies(), vec![changing.clone()]),
+            (vec![], vec![changing, unresolved]),
+        ] {
+            let proxy = start(at_listener.clone(), filters.clone());
             // One more than there are rules: no rule takes it.
             let paths = (0..=rules().len()).map(|number| format!("/{number}"));
             for path in paths.chain(["/a/../b".to_owned()]) {
@@ -120,7 +131,7 @@ async fn a_request_ends_as_it_is_explained() {
                         headers.iter().map(|(name, value)| format!("&header={name}:{value}")).collect();
                     let query = format!("url=http://a.ex{path}&method={method}{headers}");
                     let (said, text) = explained(&proxy.view(), &query);
-                    assert_eq!(said, status, "{at_listener:?} {query}\n{served}\n{text}");
+                    assert_eq!(said, status, "{at_listener:?} {filters:?} {query}\n{served}\n{text}");
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! `/config`: the whole table of a proxy.
 
-use super::rules::{BackendShown, ClusterShown, RuleShown, describe_target};
+use super::rules::{BackendShown, ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::route::RouteTable;
 use crate::table::{BoundListener, CompiledL4Route, SocketKind};
 use crate::worker::Serving;
@@ -35,6 +35,9 @@ struct ListenerShown {
     /// Why it serves nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     closed: Option<String>,
+    /// What sees requests before their route is matched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    filters: Vec<StageShown>,
     hosts: Vec<HostShown>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     streams: Vec<StreamShown>,
@@ -122,6 +125,7 @@ impl Display for Config {
                     listener.listener, listener.protocol, listener.hostname
                 )?;
                 listener.closed.iter().try_for_each(|why| writeln!(f, "    closed: {why}"))?;
+                listener.filters.iter().try_for_each(|filter| writeln!(f, "    filter {filter}"))?;
                 listener.hosts.iter().try_for_each(|host| host.fmt(f))?;
                 for stream in &listener.streams {
                     writeln!(f, "    {}", stream.route)?;
@@ -167,6 +171,7 @@ impl ListenerShown {
                 ListenerProtocol::Service { .. } => "a Service",
             },
             closed: listener.closed.as_ref().map(ToString::to_string),
+            filters: bound.filters.iter().flat_map(|it| describe_stages(it.stages())).collect(),
             hosts: hosts(&bound.routes),
             streams: bound.streams.routes().iter().map(|route| StreamShown::new(route)).collect(),
         }

@@ -3,6 +3,8 @@
 //! It calls the functions that serve requests, in the order of [`crate::pipeline`]; only nothing is sent, and nothing is waited
 //! for.
 
+mod listener_filters;
+
 use super::explained::{Choice, Explained, Lost};
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, describe_stages, describe_target};
@@ -15,7 +17,7 @@ use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
-use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{Kept, MatchedRule, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use crate::table::Opening;
 use crate::telemetry::describe_denial;
 use crate::upstream::caller::Caller;
@@ -86,11 +88,12 @@ pub(super) fn explain(
         explained.client = Some(format!("{client}, behind {behind}"));
     }
     forwarding::tell(&mut parts.headers, &origin, scheme, address);
-    let request_head = match RequestHead::read(&parts) {
+    let before = describe_head(&parts, scheme);
+    let mut request_head = match RequestHead::read(&parts) {
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
     };
-    let (table, listener, port) = match find_target(serving, &origin, &request_head.host, known) {
+    let (table, listener, filters, port) = match find_target(serving, &origin, &request_head.host, known) {
         Err(reason) => return refused(explained, reason),
         Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
             let entry = PolicySet::at_entry(&serving.tables, &origin, None, &settings.waypoint_key());
@@ -112,17 +115,42 @@ pub(super) fn explain(
             });
             return explained;
         }
-        Ok(RouteTarget::Rules { table, listener, port, .. }) => {
+        Ok(RouteTarget::Rules { table, listener, filters, port, .. }) => {
             let name = listener.map(|listener| format!("listener {}", listener.key));
             explained.target = Some(name.unwrap_or_else(|| entrance.to_string()));
-            (table, listener, port)
+            (table, listener, filters, port)
         }
     };
+    let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
+    let service = match &origin {
+        Origin::Service(origin) => Some(&origin.service),
+        Origin::Gateway { .. } => None,
+    };
+    let attributes = RequestAttributes {
+        client_address: client,
+        peer: peer.as_ref(),
+        scheme,
+        port,
+        service,
+        rule: None,
+        started: Instant::now(),
+        deadline: None,
+    };
+    if let Some(filters) = filters {
+        drop(request_head);
+        let by = (entry, source);
+        if !listener_filters::pass(&mut explained, serving, filters, by, &attributes, &mut parts) {
+            return explained;
+        }
+        request_head = match RequestHead::read(&parts) {
+            Ok(head) => head,
+            Err(_) => return refused(explained, Reason::UnresolvedFilter),
+        };
+    }
     let selected =
         select(table, &request_head).map_err(Reason::from).and_then(|it| it.ok_or(Reason::NoRoute));
     explained.name_the_lost(table, &parts, selected.as_ref().ok());
-    let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
-    let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
     let rule = match selected {
         Ok(rule) => rule,
         // Who may not ask for anything here is not told what is wrong with the request.
@@ -136,24 +164,9 @@ pub(super) fn explain(
     let policies = PolicySet { rule: &rule.rule().authorizations, ..entry };
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
-    let service = match &origin {
-        Origin::Service(origin) => Some(&origin.service),
-        Origin::Gateway { .. } => None,
-    };
     let original = parts.uri.clone();
-    let attributes = RequestAttributes {
-        client_address: client,
-        peer: peer.as_ref(),
-        scheme,
-        port,
-        service,
-        route: rule.route(),
-        rule: rule.index(),
-        matched: rule.matched(),
-        started: Instant::now(),
-        deadline: None,
-    };
-    let before = describe_head(&parts, scheme);
+    let matched = MatchedRule { route: rule.route(), index: rule.index(), matched: rule.matched() };
+    let attributes = RequestAttributes { rule: Some(matched), ..attributes };
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let stages = rule.stages();

@@ -15,6 +15,9 @@ pub(super) struct Explained {
     /// The listener, or the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// What sees it before its route is matched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<StageShown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleShown>,
     pub outcome: String,
@@ -67,6 +70,7 @@ impl Display for Explained {
         writeln!(f, "request  {}", self.request)?;
         self.client.iter().try_for_each(|client| writeln!(f, "client   {client}"))?;
         self.target.iter().try_for_each(|target| writeln!(f, "target   {target}"))?;
+        self.filters.iter().try_for_each(|filter| writeln!(f, "filter   {filter}"))?;
         if let Some(rule) = &self.rule {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;

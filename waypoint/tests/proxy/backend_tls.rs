@@ -226,6 +226,7 @@ fn showing(certificate: Option<&str>) -> Resource {
         backend_certificate: certificate.map(Into::into),
         authorizations: vec![],
         address_source: AddressSource::Connection,
+        filters: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

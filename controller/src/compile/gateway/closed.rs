@@ -10,10 +10,9 @@
 use super::ListenerPlan;
 use super::listener::ListenerReport;
 use super::set::{SetAcceptance, SetReport};
-use crate::status::reason;
+use super::verdict;
 use fairway_config::model::{HostnamePattern, ObjectName};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 /// A hostname on a port of TCP; none is every hostname.
 type Place = (u16, Option<HostnamePattern>);
@@ -34,7 +33,7 @@ pub(super) fn note(
     let mut taken: HashSet<Place> = served.iter().map(place).collect();
     for (plan, report) in listeners.iter_mut().filter(|(plan, report)| !plan.programmed && report.has_place) {
         if served.iter().any(|it| share_port(it, plan)) && taken.insert(place(plan)) {
-            report.closed = Some(why(report));
+            report.closed = Some(verdict::programmed(&report.conditions));
         }
     }
 }
@@ -46,10 +45,4 @@ fn place(plan: &ListenerPlan) -> Place {
 fn share_port(a: &ListenerPlan, b: &ListenerPlan) -> bool {
     let protocols = a.protocol.zip(b.protocol);
     a.port == b.port && protocols.is_some_and(|(a, b)| a.shares_port_with(b))
-}
-
-/// Why it is not served, as its status says it.
-fn why(report: &ListenerReport) -> Arc<str> {
-    let programmed = report.conditions.iter().find(|it| it.kind == reason::PROGRAMMED);
-    programmed.map(|it| it.message.as_ref()).unwrap_or_default().into()
 }

@@ -4,7 +4,7 @@ use crate::compile::gateway::parameters;
 use crate::compile::names::class;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::{features, stage};
-use crate::resources::{Definition, GatewayClass, Kind, ObjectRef};
+use crate::resources::{ClusterTrustBundle, Definition, GatewayClass, Kind, ObjectRef};
 use crate::status::{ClassStatus, Condition, ObjectStatus, reason};
 use fairway_incremental::{OfInput, Query};
 use std::sync::Arc;
@@ -42,7 +42,8 @@ impl Query<Cluster> for Status {
             }
         };
         let supported = supported_version(reader, generation);
-        let supported_features = features::supported_by(kind);
+        let has_bundles = reader.input::<ClusterTrustBundle>(ClusterTrustBundle::KIND).is_some();
+        let supported_features = features::supported_by(kind, has_bundles);
         let status = ClassStatus { conditions: vec![accepted, supported], supported_features };
         made.statuses.push((object, ObjectStatus::GatewayClass(status)));
     }

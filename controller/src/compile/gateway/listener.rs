@@ -6,7 +6,7 @@ use super::machine::Held;
 use super::namespaces::NamespacePolicy;
 use super::protocol::Protocol;
 use super::verdict::References;
-use super::{tls, verdict};
+use super::{listener_filters, tls, verdict};
 use crate::compile::ignored::Ignored;
 use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::program::{Made, Reader};
@@ -15,9 +15,9 @@ use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::ProxyClass;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::Condition;
-use fairway_config::model::{ClientValidation, HostnamePattern, ListenerKey, ObjectName};
+use fairway_config::model::{ClientValidation, Filter, HostnamePattern, ListenerKey, ObjectName};
 use fairway_gateway_api::gateways::{GatewayListeners, GatewayListenersTlsMode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ pub(in crate::compile) struct ListenerPlan {
     pub from: NamespacePolicy,
     /// Whether it is served.
     pub programmed: bool,
-    /// Whether it serves nobody all the same, since nobody can say where its clients are. It keeps its port and its hostname.
+    /// Whether it serves nobody all the same, since nobody can say where its clients are, or since its filters cannot be carried out. It
+    /// keeps its port and its hostname.
     pub is_closed: bool,
 }
 
@@ -57,6 +58,10 @@ pub(super) struct ListenerReport {
     pub certificates: Vec<ObjectName>,
     /// How its clients are validated.
     pub clients: Option<ClientValidation>,
+    /// What sees its requests before their route is matched.
+    pub filters: Vec<Filter>,
+    /// The Services that its filters ask.
+    pub asks: BTreeSet<ObjectName>,
 }
 
 /// Whose listeners are judged.
@@ -165,12 +170,17 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
     let ignored = ignored(asked, protocol, made);
     let bad_hostname = hostname.as_ref().err().map(ToString::to_string);
     let has_place = protocol.is_some() && bad_hostname.is_none();
-    let refusal = refusal(asked, protocol, bad_hostname).or_else(|| without_authorities(clients));
+    let filters = listener_filters::read(reader, asked, protocol);
+    let refusal =
+        refusal(asked, protocol, bad_hostname).or(filters.refusal).or_else(|| without_authorities(clients));
     // What is wrong with its authorities is reported of the references.
     if let Some(error) = refusal.as_ref().filter(|error| error.reason != Reason::ClientAuthoritiesMissing) {
         made.report(&owner.object, error.clone());
     }
-    let mut unresolved: Vec<Diagnostic> = Vec::new();
+    // First what closes the listener.
+    let mut unresolved = filters.unresolved;
+    unresolved.iter().for_each(|error| made.report(&owner.object, error.clone()));
+    let is_closed = !unresolved.is_empty();
     let kinds = kinds(asked, protocol, &mut unresolved, made);
     let from = NamespacePolicy::of_routes(asked, made);
     let mut certificates = tls::Certificates::default();
@@ -192,19 +202,24 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
         kinds,
         from,
         programmed: programmed || (is_valid && asked.goes_on),
-        is_closed: false,
+        is_closed,
     };
     let mut warnings = certificates.warnings;
     warnings.extend(clients.iter().flat_map(|it| it.warnings.iter().cloned()));
     let references = References { unresolved, warnings };
+    let serves = programmed && !is_closed;
+    let conditions = verdict::conditions(asked, refusal.as_ref(), &references, serves, &ignored);
+    let closed = (plan.programmed && is_closed).then(|| verdict::programmed(&conditions));
     let report = ListenerReport {
-        conditions: verdict::conditions(asked, refusal.as_ref(), &references, programmed, &ignored),
+        conditions,
         is_accepted,
         is_valid,
         has_place,
-        closed: None,
+        closed,
         certificates: certificates.usable,
         clients: clients.and_then(|it| it.usable.clone()),
+        filters: filters.filters,
+        asks: filters.services,
     };
     (plan, report)
 }
@@ -291,11 +306,6 @@ fn refusal(
     if let Some(message) = bad_hostname {
         return refuse(Reason::ListenerHostnameInvalid, ".hostname", message, "write a DNS name");
     }
-    // What is asked for and cannot be done must not be left out in silence: it guards something.
-    if it.filters.as_ref().and_then(|it| it.requests.as_ref()).is_some_and(|it| !it.is_empty()) {
-        let message = "filters of listeners are not supported, so the listener is not served".to_owned();
-        return refuse(Reason::ListenerFilters, ".filters", message, "remove them");
-    }
     let passes_on =
         it.tls.as_ref().and_then(|it| it.mode.as_ref()) == Some(&GatewayListenersTlsMode::Passthrough);
     if protocol == Protocol::Https && passes_on {
@@ -309,7 +319,7 @@ fn without_authorities(clients: Option<&Validation>) -> Option<Diagnostic> {
     let clients = clients.filter(|clients| clients.usable.is_none())?;
     let whys: Vec<String> = clients.errors.iter().map(verdict::text_with_object).collect();
     let message = format!("no client certificate can be verified: {}", whys.join(". "));
-    let remedy = "refer to a ConfigMap that has the authorities' certificates under ca.crt";
+    let remedy = "refer to a ConfigMap that has the authorities' certificates under ca.crt, or to a ClusterTrustBundle";
     Some(Diagnostic::error(Reason::ClientAuthoritiesMissing, clients.field.clone(), message, remedy))
 }
 

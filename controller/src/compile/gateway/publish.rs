@@ -5,6 +5,7 @@ use super::unreadable::HeldGateways;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::names::access::Form;
+use crate::compile::names::backend::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
@@ -178,7 +179,11 @@ fn serve<'a>(
     listeners: impl Iterator<Item = (&'a ListenerPlan, &'a ListenerReport)>,
     made: &mut Made,
 ) {
+    let server = ObjectRef::from_name(Kind::Gateway, gateway);
     for (plan, listener) in listeners {
+        for service in listener.asks.iter().filter(|_| plan.programmed) {
+            made.put(BackendGateways(service.clone()), server.clone());
+        }
         let clients = report.client_settings(object, &plan.name);
         let min_version = clients.tls.map(|(_, it)| it).unwrap_or_default();
         let Some(protocol) = protocol(plan, listener, min_version) else { continue };
@@ -193,6 +198,7 @@ fn serve<'a>(
             backend_certificate: None,
             authorizations: Vec::new(),
             address_source: AddressSource::Connection,
+            filters: Vec::new(),
             closed: None,
         };
         if !plan.programmed || plan.is_closed {
@@ -205,6 +211,7 @@ fn serve<'a>(
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
             address_source: clients.source,
+            filters: listener.filters.clone(),
             ..resource
         })));
         let used = listener.certificates.iter().chain(shown).cloned();

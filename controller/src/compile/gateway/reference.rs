@@ -4,7 +4,7 @@ use crate::compile::gateway::{authority, certificate};
 use crate::compile::names::grant;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{Authorities, ConfigMap, Kind, ObjectRef, Secret};
+use crate::resources::{Authorities, ClusterTrustBundle, ConfigMap, Kind, ObjectRef, Secret};
 use fairway_config::model::{ObjectName, TrustBundle};
 use std::sync::Arc;
 
@@ -71,45 +71,71 @@ pub(in crate::compile) struct FoundAuthorities {
     pub warning: Option<Diagnostic>,
 }
 
-/// The certificates of authorities in the ConfigMap or Secret that `from` refers to: those that a Gateway trusts for its
-/// clients (GEP-91), and those that a BackendTLSPolicy trusts for backends (GEP-1897).
+/// The certificates of authorities in the ConfigMap, Secret or ClusterTrustBundle that `from` refers to: those that a Gateway trusts for
+/// its clients (GEP-91), and those that a BackendTLSPolicy trusts for backends (GEP-1897).
 pub(in crate::compile) fn resolve_authorities(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
     reference: Reference<'_>,
 ) -> Result<FoundAuthorities, Diagnostic> {
-    let target = match (reference.group, reference.kind) {
-        ("", "ConfigMap") => Kind::ConfigMap,
-        ("", "Secret") => Kind::Secret,
+    let (holder, key, found) = match (reference.group, reference.kind) {
+        ("", "ConfigMap") => {
+            let name = permit(reader, from, Kind::ConfigMap, reference)?;
+            let found = reader.input::<ConfigMap>(&name).map(|it| it.authorities.clone());
+            (ObjectRef::from_name(Kind::ConfigMap, &name), "ca.crt", found)
+        }
+        ("", "Secret") => {
+            let name = permit(reader, from, Kind::Secret, reference)?;
+            let found = reader.input::<Secret>(&name).map(|it| it.authorities.clone());
+            (ObjectRef::from_name(Kind::Secret, &name), "ca.crt", found)
+        }
+        ("certificates.k8s.io", "ClusterTrustBundle") => {
+            let holder = bundle(reader, reference)?;
+            let found = reader.input::<ClusterTrustBundle>(&*holder.name);
+            (holder, "spec.trustBundle", found.map(|it| Some(it.authorities.clone())))
+        }
         _ => {
             let message =
                 format!("{} {} cannot hold the certificates of authorities", kind(reference), reference.name);
-            let remedy = "refer to a ConfigMap that has them under ca.crt";
+            let remedy = "refer to a ConfigMap that has them under ca.crt, or to a ClusterTrustBundle";
             return Err(Diagnostic::error(Reason::AuthoritiesKindUnknown, "kind", message, remedy));
         }
     };
-    let name = permit(reader, from, target, reference)?;
-    let found = match target {
-        Kind::ConfigMap => reader.input::<ConfigMap>(&name).map(|config_map| config_map.authorities.clone()),
-        _ => reader.input::<Secret>(&name).map(|secret| secret.authorities.clone()),
-    };
     let Some(authorities) = found else {
-        let (message, remedy) = (format!("{target} {name} does not exist"), "create it, or correct the name");
+        let (message, remedy) = (format!("{holder} does not exist"), "create it, or correct the name");
         return Err(Diagnostic::error(Reason::AuthoritiesNotFound, "", message, remedy));
     };
-    let checked = authorities.ok_or_else(|| "it has no key ca.crt".to_owned());
+    let checked = authorities.ok_or_else(|| format!("it has no key {key}"));
     let checked = checked.and_then(|Authorities { pem, periods }| match TrustBundle::from_pem(&pem) {
         Ok(_) => {
-            let warning = authority::period_warning(&periods, &format!("{target} {name}"));
+            let warning = authority::period_warning(&periods, &holder.to_string());
             Ok(FoundAuthorities { pem, warning })
         }
         Err(error) => Err(error.to_string()),
     });
     checked.map_err(|why| {
-        let message = format!("{target} {name} has no certificates of authorities: {why}");
-        let remedy = "put the authorities' certificates under ca.crt, as PEM";
+        let message = format!("{holder} has no certificates of authorities: {why}");
+        let remedy = format!("put the authorities' certificates under {key}, as PEM");
         Diagnostic::error(Reason::AuthoritiesInvalid, "", message, remedy)
     })
+}
+
+/// The ClusterTrustBundle that is referred to. It has no namespace, so that nobody has to grant its use (GEP-5075): Kubernetes lets
+/// every service account read it.
+fn bundle(reader: &mut Reader<'_>, reference: Reference<'_>) -> Result<ObjectRef, Diagnostic> {
+    if reference.namespace.is_some_and(|it| !it.is_empty()) {
+        let message = "a ClusterTrustBundle has no namespace, so the reference leads to none";
+        let (field, remedy) = ("namespace", "remove it");
+        return Err(Diagnostic::error(Reason::AuthoritiesNamespace, field, message, remedy));
+    }
+    if reader.input::<ClusterTrustBundle>(ClusterTrustBundle::KIND).is_none() {
+        let message = "the API server does not serve ClusterTrustBundles";
+        let remedy =
+            "use Kubernetes 1.37, or have it serve certificates.k8s.io/v1beta1; or refer to a ConfigMap";
+        return Err(Diagnostic::error(Reason::AuthoritiesKindNotServed, "kind", message, remedy));
+    }
+    // The name that stands for the kind is none of a bundle: it has no certificates.
+    Ok(ObjectRef::new(Kind::ClusterTrustBundle, "", reference.name))
 }
 
 /// Bytes of the certificates of authorities that a Gateway or a policy trusts at most. Each listener and each port of a Service has a

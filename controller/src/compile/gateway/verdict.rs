@@ -4,6 +4,7 @@ use super::listener::Asked;
 use crate::compile::ignored::Ignored;
 use crate::diagnostic::Diagnostic;
 use crate::status::{Condition, reason};
+use std::sync::Arc;
 
 /// What became of what a listener refers to.
 pub(super) struct References {
@@ -38,6 +39,12 @@ pub(super) fn conditions(
     conditions
 }
 
+/// Why a listener is not served, as its status says it.
+pub(super) fn programmed(conditions: &[Condition]) -> Arc<str> {
+    let programmed = conditions.iter().find(|it| it.kind == reason::PROGRAMMED);
+    programmed.map(|it| it.message.as_ref()).unwrap_or_default().into()
+}
+
 fn accepted(asked: &Asked<'_>, refusal: Option<&Diagnostic>, ignored: &Ignored) -> Condition {
     let generation = asked.owner.generation;
     match refusal {
@@ -57,8 +64,19 @@ fn resolved(asked: &Asked<'_>, references: &References) -> Condition {
         Some(first) => {
             let all = references.unresolved.iter().chain(&references.warnings);
             let all: Vec<String> = all.map(text_with_object).collect();
-            Condition::fails(kind, first.reason.condition(), all.join(". "), generation)
+            Condition::fails(kind, unresolved(first), all.join(". "), generation)
         }
+    }
+}
+
+/// The API's word for a reference of a listener that is not resolved. For what its filters refer to there is one word (GEP-5224), and
+/// another for what a namespace does not grant.
+fn unresolved(error: &Diagnostic) -> &'static str {
+    match error.reason.condition() {
+        reason::BACKEND_NOT_FOUND | reason::INVALID_KIND | reason::UNSUPPORTED_PROTOCOL => {
+            reason::INVALID_LISTENER_FILTER_REF
+        }
+        other => other,
     }
 }
 

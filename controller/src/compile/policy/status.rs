@@ -11,24 +11,15 @@
 //! - [`of_ancestors`], if no proxy has to do with it.
 
 use crate::compile::ignored::Ignored;
-use crate::compile::program::{Cluster, Made};
+use crate::compile::program::Made;
 use crate::compile::settings::CompileSettings;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::ObjectRef;
 use crate::status::{
     AncestorStatus, Condition, Enforcement, Enforcer, ObjectStatus, ParentRef, PolicyStatus, Truth, reason,
 };
-use fairway_config::model::{ObjectName, ResourceKey};
-use fairway_incremental::Set;
+use fairway_config::model::ResourceKey;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Gateways whose routes use a Service: the ancestors of policies that name the Service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct BackendGateways(pub ObjectName);
-
-impl Set<Cluster> for BackendGateways {
-    type Member = ObjectRef;
-}
 
 /// As many ancestors as the API lets a policy have, of all controllers together. Where others have some, the writer leaves room for them.
 const MOST_ANCESTORS: usize = 16;

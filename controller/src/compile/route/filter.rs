@@ -2,14 +2,14 @@
 
 use super::draft::{Draft, Faults};
 use super::written::{
-    WrittenAuthProtocol, WrittenCors, WrittenExternalAuth, WrittenFilter, WrittenHeaders, WrittenMirror,
-    WrittenPath, WrittenRedirect, WrittenRewrite,
+    WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
 };
 use super::{backend, matching};
+use crate::compile::gateway::external_auth::{self, header_name};
 use crate::diagnostic::{Diagnostic, Reason, rule};
 use fairway_config::model::{
-    AuthProtocol, CorsPolicy, ExternalAuth, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror,
-    OriginPattern, PathModifier, Redirect, UrlRewrite, check_together,
+    CorsPolicy, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror, OriginPattern, PathModifier,
+    Redirect, UrlRewrite, check_together,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::time::Duration;
@@ -92,7 +92,9 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
         WrittenFilter::Rewrite(it) => Filter::Rewrite(rewrite(&format!("{field}.urlRewrite"), &it)?),
         WrittenFilter::Cors(it) => Filter::Cors(cors(draft, &format!("{field}.cors"), &it)?),
         WrittenFilter::ExternalAuth(it) => {
-            Filter::ExternalAuth(external_auth(draft, &format!("{field}.externalAuth"), &it)?)
+            let field = format!("{field}.externalAuth");
+            let resolve = |field: &str, it| backend::resolve(draft, field, it);
+            Filter::ExternalAuth(external_auth::compile(&field, &it, resolve)?)
         }
         WrittenFilter::Extension { group, kind, name } => {
             let what = format!("{group}/{kind} {name}");
@@ -106,13 +108,6 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
             let (message, remedy) = ("the field that belongs to the filter's type is missing", "write it");
             return Err(Diagnostic::error(Reason::FilterEmpty, field, message, remedy));
         }
-    })
-}
-
-pub(super) fn header_name(field: &str, name: &str) -> Result<HeaderName, Diagnostic> {
-    HeaderName::try_from(name).map_err(|_| {
-        let message = format!("`{name}` is not a header name");
-        Diagnostic::error(Reason::HeaderNameInvalid, field, message, "use letters, digits and dashes")
     })
 }
 
@@ -162,46 +157,6 @@ fn mirror(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenMirror<'_>) -
         return Err(rule::mirror_share_invalid(field));
     };
     Ok(Mirror { target: backend::resolve(draft, &format!("{field}.backendRef"), written.target), fraction })
-}
-
-/// External authorization (GEP-1494). A part that is not written is one with its defaults: the protocol alone says how the service
-/// is asked.
-fn external_auth(
-    draft: &mut Draft<'_, '_>,
-    field: &str,
-    written: &WrittenExternalAuth<'_>,
-) -> Result<ExternalAuth, Diagnostic> {
-    let names = |part: &str, written: &[String]| {
-        let names = written.iter().enumerate();
-        let names = names.map(|(index, it)| header_name(&format!("{field}.{part}[{index}]"), it));
-        names.collect::<Result<Vec<_>, _>>()
-    };
-    if written.max_body.is_some_and(|size| size != 0) {
-        let field = format!("{field}.forwardBody");
-        let message = "Fairway does not send bodies to authorization services";
-        let remedy = "remove forwardBody, or decide by the request's head";
-        return Err(Diagnostic::error(Reason::ExternalAuthBodyUnsupported, field, message, remedy));
-    }
-    let protocol = match &written.protocol {
-        WrittenAuthProtocol::Http(http) => AuthProtocol::Http {
-            path_prefix: http.as_ref().and_then(|it| it.path).map(Into::into),
-            request_headers: names(
-                "http.allowedHeaders",
-                http.as_ref().map_or(&[], |it| it.allowed_headers),
-            )?,
-            response_headers: names(
-                "http.allowedResponseHeaders",
-                http.as_ref().map_or(&[], |it| it.allowed_response_headers),
-            )?,
-        },
-        WrittenAuthProtocol::Grpc(allowed) => {
-            AuthProtocol::Grpc { request_headers: names("grpc.allowedHeaders", allowed.unwrap_or_default())? }
-        }
-    };
-    Ok(ExternalAuth {
-        target: backend::resolve(draft, &format!("{field}.backendRef"), written.target),
-        protocol,
-    })
 }
 
 fn path(field: &str, written: &WrittenPath<'_>) -> Result<PathModifier, Diagnostic> {

@@ -4,7 +4,7 @@
 //! requests than was written, never fewer, and they are answered, not passed on.
 
 use super::draft::{Draft, Faults};
-use super::filter::header_name;
+use crate::compile::gateway::external_auth::header_name;
 use crate::diagnostic::{Diagnostic, Reason};
 use fairway_config::model::{HeaderMatch, Pattern, QueryMatch, ValueMatch};
 

@@ -21,9 +21,9 @@ pub(super) use attach::{ConsumerRoutes, ProducerRoutes};
 pub(super) use written::Written;
 
 use crate::compile::ignored::Ignored;
+use crate::compile::names::backend::BackendGateways;
 use crate::compile::policy::access::{HeldParents, RouteGateways, RoutePolicies, RouteServices};
 use crate::compile::policy::required_waypoint;
-use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::parent::{ListenerClaim, Outcome, ServiceClaim};
 use crate::compile::route::shadow::{MatchKey, ShadowedBy, Wanting};

@@ -2,6 +2,10 @@
 //! and of a backend's, of an HTTPRoute and of a GRPCRoute are alike but not the same.)
 
 use super::budget;
+use crate::compile::gateway::external_auth::{
+    WrittenAuthProtocol, WrittenExternalAuth, WrittenHttpAuth, external_auth,
+};
+pub(super) use crate::compile::names::backend::{WrittenRef, reference};
 use crate::compile::program::Reader;
 use crate::resources::{GrpcRoute, HttpRoute, Kind, Meta, ObjectRef, TcpRoute, TlsRoute, UdpRoute};
 use crate::status::ParentRef;
@@ -20,16 +24,6 @@ pub(in crate::compile) enum Written {
     Tls(Arc<TlsRoute>),
     Tcp(Arc<TcpRoute>),
     Udp(Arc<UdpRoute>),
-}
-
-/// A reference to a backend.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct WrittenRef<'a> {
-    pub group: Option<&'a str>,
-    pub kind: Option<&'a str>,
-    pub namespace: Option<&'a str>,
-    pub name: &'a str,
-    pub port: Option<i32>,
 }
 
 /// A filter of an HTTPRoute or a GRPCRoute, without the generated types of either.
@@ -94,28 +88,6 @@ pub(super) struct WrittenCors<'a> {
     pub headers: &'a [String],
     pub expose: &'a [String],
     pub max_age: Option<i32>,
-}
-
-#[derive(Debug)]
-pub(super) struct WrittenExternalAuth<'a> {
-    pub target: WrittenRef<'a>,
-    pub protocol: WrittenAuthProtocol<'a>,
-    pub max_body: Option<i32>,
-}
-
-/// The part that belongs to the protocol; none if it is not written.
-#[derive(Debug)]
-pub(super) enum WrittenAuthProtocol<'a> {
-    Http(Option<WrittenHttpAuth<'a>>),
-    /// The names of headers that the service may see.
-    Grpc(Option<&'a [String]>),
-}
-
-#[derive(Debug)]
-pub(super) struct WrittenHttpAuth<'a> {
-    pub path: Option<&'a str>,
-    pub allowed_headers: &'a [String],
-    pub allowed_response_headers: &'a [String],
 }
 
 // === impl Written ===
@@ -198,19 +170,6 @@ impl Written {
     }
 }
 
-macro_rules! reference {
-    ($it:expr) => {
-        WrittenRef {
-            group: $it.group.as_deref(),
-            kind: $it.kind.as_deref(),
-            namespace: $it.namespace.as_deref().filter(|it| !it.is_empty()),
-            name: &$it.name,
-            port: $it.port,
-        }
-    };
-}
-pub(super) use reference;
-
 macro_rules! headers {
     ($it:expr) => {
         WrittenHeaders {
@@ -236,27 +195,6 @@ macro_rules! path {
         match $it.r#type {
             http::$types::ReplaceFullPath => WrittenPath::Full($it.replace_full_path.as_deref()),
             http::$types::ReplacePrefixMatch => WrittenPath::Prefix($it.replace_prefix_match.as_deref()),
-        }
-    };
-}
-
-macro_rules! external_auth {
-    ($it:expr, $protocol:ident) => {
-        WrittenExternalAuth {
-            target: reference!($it.backend_ref),
-            protocol: match $it.protocol {
-                http::$protocol::Http => {
-                    WrittenAuthProtocol::Http($it.http.as_ref().map(|it| WrittenHttpAuth {
-                        path: it.path.as_deref().filter(|it| !it.is_empty()),
-                        allowed_headers: it.allowed_headers.as_deref().unwrap_or_default(),
-                        allowed_response_headers: it.allowed_response_headers.as_deref().unwrap_or_default(),
-                    }))
-                }
-                http::$protocol::Grpc => WrittenAuthProtocol::Grpc(
-                    $it.grpc.as_ref().map(|it| it.allowed_headers.as_deref().unwrap_or_default()),
-                ),
-            },
-            max_body: $it.forward_body.as_ref().and_then(|it| it.max_size),
         }
     };
 }
@@ -310,9 +248,10 @@ macro_rules! http_filter {
                     kind: &it.kind,
                     name: &it.name,
                 }),
-                Type::ExternalAuth => {
-                    it.external_auth.as_ref().map(|it| WrittenFilter::ExternalAuth(external_auth!(it, $auth)))
-                }
+                Type::ExternalAuth => it
+                    .external_auth
+                    .as_ref()
+                    .map(|it| WrittenFilter::ExternalAuth(external_auth!(it, http::$auth))),
             };
             part.unwrap_or(WrittenFilter::Empty)
         }

@@ -1,8 +1,8 @@
 //! The endpoints behind a Service's ports.
 
+use crate::compile::names::backend::BackendGateways;
 use crate::compile::names::service::{backend_key, read_in_cluster, service_key};
 use crate::compile::policy::required_waypoint;
-use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::service::slice_address::{self, Forbidden};
 use crate::compile::stage;

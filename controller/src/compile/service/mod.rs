@@ -4,12 +4,12 @@ pub(in crate::compile) mod endpoints;
 mod passes;
 mod slice_address;
 
+use crate::compile::names::backend::BackendGateways;
 use crate::compile::names::grant;
 use crate::compile::names::protocol::Protocol;
 use crate::compile::names::service::{
     WAYPOINT_LABEL, backend_key, read_in_cluster, requires_waypoint, service_key,
 };
-use crate::compile::policy::status::BackendGateways;
 use crate::compile::policy::{access, backend_tls, required_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding;
@@ -238,6 +238,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             authorizations: vec![],
             closed: None,
             address_source: AddressSource::Connection,
+            filters: vec![],
         }))
     };
     service.tcp_ports().map(listener).collect()

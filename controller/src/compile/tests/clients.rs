@@ -83,7 +83,8 @@ fn a_reference_that_leads_nowhere_refuses_only_the_listeners_it_is_for() {
         ("{ group: '', kind: ConfigMap, name: keyless }", "InvalidCACertificateRef"),
         ("{ group: '', kind: ConfigMap, name: rubbish }", "InvalidCACertificateRef"),
         ("{ group: '', kind: Service, name: ca }", "InvalidCACertificateKind"),
-        ("{ group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca }", "InvalidCACertificateKind"),
+        ("{ group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca }", "InvalidCACertificateRef"),
+        ("{ group: certificates.k8s.io, kind: PodCertificateRequest, name: ca }", "InvalidCACertificateKind"),
         ("{ group: '', kind: ConfigMap, name: ca, namespace: certs }", "RefNotPermitted"),
     ] {
         let tls = format!(

@@ -184,11 +184,14 @@ fn cases() -> Vec<Case> {
         |filter: &str| format!("{{ backendRefs: [{{ name: web, port: 80, filters: [{filter}] }}] }}");
     let extension = "{ type: ExtensionRef, extensionRef: { group: example.com, kind: Thing, name: it } }";
     let auth = "{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: web, port: 80 }, forwardBody: { maxSize: 1 } } }";
-    let filtered = format!("{{ name: a, port: 81, protocol: HTTP, filters: {{ requests: [{extension}] }} }}");
+    let filtered = |filter: &str| {
+        format!("{{ name: a, port: 81, protocol: HTTP, filters: {{ requests: [{filter}] }} }}")
+    };
     let options = "{ name: a, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: cert }], options: { example.com/min-version: '1.3' } } }";
     let policy = "{ targetRefs: [{ group: '', kind: Service, name: web }], options: { example.com/min-version: '1.3' }, \
                   validation: { hostname: web.example.com, wellKnownCACertificates: System } }";
     let (on_rule_row, on_backend_row) = ("rules[0].filters[0]", "rules[0].backendRefs[0].filters[0]");
+    let filter_row = "spec.listeners[0].filters.requests[0]";
     let mesh = "\n---\napiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XMesh\nmetadata: { name: fairway }\n\
                 spec: { controllerName: fairway.dev/controller, parametersRef: { group: example.com, kind: Thing, name: it } }\n";
     let target = |group: &str, kind: &str, name: &str| {
@@ -251,16 +254,28 @@ fn cases() -> Vec<Case> {
             on_backend_row,
         ),
         case(
-            "Gateway spec.listeners[].filters",
-            listener("Gateway", &filtered),
+            "Gateway spec.listeners[].filters.requests[].extensionRef",
+            listener("Gateway", &filtered(extension)),
             "Gateway edge/it",
-            "spec.listeners[0].filters",
+            filter_row,
         ),
         case(
-            "ListenerSet spec.listeners[].filters",
-            listener("ListenerSet", &filtered),
+            "Gateway spec.listeners[].filters.requests[].externalAuth.forwardBody.maxSize",
+            listener("Gateway", &filtered(auth)),
+            "Gateway edge/it",
+            filter_row,
+        ),
+        case(
+            "ListenerSet spec.listeners[].filters.requests[].extensionRef",
+            listener("ListenerSet", &filtered(extension)),
             "ListenerSet edge/it",
-            "spec.listeners[0].filters",
+            filter_row,
+        ),
+        case(
+            "ListenerSet spec.listeners[].filters.requests[].externalAuth.forwardBody.maxSize",
+            listener("ListenerSet", &filtered(auth)),
+            "ListenerSet edge/it",
+            filter_row,
         ),
         case(
             "Gateway spec.listeners[].tls.options",

@@ -47,8 +47,13 @@ const OTHERS: [&str; 33] = [
 ];
 
 /// Fields that say which of their neighbours is there: the API lets neither stand without the other.
-const SAYS_WHICH_PART: [&str; 4] =
-    ["filters[].type", "requestRedirect.path.type", "urlRewrite.path.type", "subjectAltNames[].type"];
+const SAYS_WHICH_PART: [&str; 5] = [
+    "filters[].type",
+    "requests[].type",
+    "requestRedirect.path.type",
+    "urlRewrite.path.type",
+    "subjectAltNames[].type",
+];
 
 /// One step on the way to a value.
 #[derive(Clone)]
@@ -181,8 +186,8 @@ fn scene() -> String {
                  rules: [{ backendRefs: [{ name: web, port: 80 }] }] }";
     let more = "{ parentRef: { name: it, namespace: edge }, listeners: [{ name: more, port: 8081, protocol: HTTP }] }";
     let reaching = "{ parentRefs: [{ name: public, namespace: edge }], rules: [{ backendRefs: [{ name: granted, namespace: far, port: 80 }] }] }";
-    let of_routes = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"];
-    let grants: String = of_routes
+    let users = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "Gateway", "ListenerSet"];
+    let grants: String = users
         .iter()
         .map(|kind| {
             let spec = format!("{{ from: [{{ group: gateway.networking.k8s.io, kind: {kind}, namespace: edge }}], to: [{{ group: '', kind: Service }}] }}");
@@ -321,18 +326,23 @@ fn subjects() -> Vec<String> {
     let ended = format!(
         "{{ name: ended, port: 445, protocol: TLS, tls: {{ mode: Terminate, certificateRefs: [{certificate}] }} }}"
     );
+    let filtered = format!(
+        "{{ name: filtered, port: 8090, protocol: HTTP, filters: {{ requests: [{}, {}] }} }}",
+        auth(by_http),
+        auth(by_grpc)
+    );
     let gateway = format!(
         "{{ gatewayClassName: fairway, defaultScope: All, allowedListeners: {{ namespaces: {SELECTOR} }}, \
          addresses: [{{ type: IPAddress, value: 192.0.2.7 }}, {{ routability: Cluster }}], \
          infrastructure: {{ labels: {{ a: b }}, annotations: {{ c: d }}, parametersRef: {{ group: fairway.dev, kind: GatewayParameters, name: run }} }}, \
          tls: {{ backend: {{ clientCertificateRef: {certificate} }}, frontend: {{ default: {{ validation: {{ mode: AllowValidOnly, caCertificateRefs: {authorities} }} }}, \
          perPort: [{{ port: 444, tls: {{ validation: {{ mode: AllowInsecureFallback, caCertificateRefs: {authorities} }} }} }}] }} }}, \
-         listeners: [{}, {}, {ended}] }}",
+         listeners: [{}, {}, {ended}, {filtered}] }}",
         https(443),
         https(444),
     );
     let set = format!(
-        "{{ parentRef: {{ group: gateway.networking.k8s.io, kind: Gateway, namespace: edge, name: public }}, listeners: [{}, {ended}] }}",
+        "{{ parentRef: {{ group: gateway.networking.k8s.io, kind: Gateway, namespace: edge, name: public }}, listeners: [{}, {ended}, {filtered}] }}",
         https(8443)
     );
     let policy = "{ targetRefs: [{ group: '', kind: Service, name: web, sectionName: http }], validation: { hostname: web.example.com, \

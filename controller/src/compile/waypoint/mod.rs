@@ -190,6 +190,7 @@ impl Query<Cluster> for Listeners {
                     authorizations,
                     closed: None,
                     address_source: AddressSource::Connection,
+                    filters: vec![],
                 })));
             }
         }

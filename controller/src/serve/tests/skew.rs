@@ -7,8 +7,9 @@ use super::universe::{at_listener, l4_route, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    AddressSource, Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener,
-    ListenerProtocol, OriginPattern, Requires, Resource, Route, Rule, TlsTermination, TlsVersion,
+    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CorsPolicy,
+    ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource, Route,
+    Rule, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -236,11 +237,22 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
     };
     let Resource::Listener(plain) = http() else { panic!("a listener") };
     let guarded = Listener { authorizations: vec!["shop/office".into()], ..Listener::clone(&plain) };
+    let filtered = |filter| {
+        let Resource::Listener(plain) = http() else { panic!("a listener") };
+        Resource::Listener(Arc::new(Listener { filters: vec![filter], ..Listener::clone(&plain) }))
+    };
+    let asking = Filter::ExternalAuth(ExternalAuth {
+        target: BackendTarget::Backend("shop/a:80".into()),
+        protocol: AuthProtocol::Grpc { request_headers: vec![] },
+    });
     for (demanding, needs) in [
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
         (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
+        (filtered(Filter::Unresolved("x".into())), Capability::ListenerFilters),
+        (filtered(asking.clone()), Capability::ListenerFilters),
+        (filtered(asking), Capability::ExternalAuth),
     ] {
         let hub = Hub::new();
         let other = listener("shop/gw", "other", ListenerProtocol::Http);

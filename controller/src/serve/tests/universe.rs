@@ -50,6 +50,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         authorizations: vec![],
         closed: None,
         address_source: AddressSource::Connection,
+        filters: vec![],
     }))
 }
 

@@ -6,7 +6,7 @@ use super::list::page;
 use crate::apiserver::describe;
 use crate::diagnostic::Diagnostic;
 use crate::resources::ApiResource;
-use crate::resources::{Edit, Kind, ObjectRef};
+use crate::resources::{ClusterTrustBundle, Edit, Kind, ObjectRef};
 use crate::status::Record;
 use futures_util::future::join_all;
 use kube::Client;
@@ -74,6 +74,8 @@ impl Inventory {
     /// The objects as compiling takes them.
     pub(crate) fn understand(&self) -> Understood {
         let mut out = Understood::default();
+        let has_bundles = self.has_kind(Kind::ClusterTrustBundle);
+        out.edits.extend(has_bundles.then(|| Edit::Upsert(ClusterTrustBundle::of_kind())));
         for (api_resource, listed) in self.listings.values() {
             for manifest in listed.iter().flatten() {
                 let Some(it) = decode(api_resource, manifest.clone()) else { continue };

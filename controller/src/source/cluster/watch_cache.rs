@@ -5,7 +5,7 @@
 
 use super::decoded_object::{DecodedObject, Unreadable};
 use crate::diagnostic::Diagnostic;
-use crate::resources::{Edit, Kind, ObjectRef};
+use crate::resources::{ClusterTrustBundle, Edit, Kind, ObjectRef};
 use crate::status::Record;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Changes {
 pub(super) struct WatchCache {
     kinds: BTreeMap<Kind, KindCache>,
     problems: BTreeMap<ObjectRef, Diagnostic>,
+    /// Whether the cluster has ClusterTrustBundles, of which compiling knows the kind as well.
+    has_bundles: bool,
     /// The kinds the first batch waits for; none before it is known which there are.
     awaited: Option<BTreeSet<Kind>>,
 }
@@ -94,8 +96,13 @@ impl WatchCache {
     pub(super) fn take(&mut self, feed_event: FeedEvent, changes: &mut Changes) {
         match feed_event {
             FeedEvent::Discovered(kinds) => {
+                if kinds.contains(&Kind::ClusterTrustBundle)
+                    && !std::mem::replace(&mut self.has_bundles, true)
+                {
+                    changes.edits.push(Edit::Upsert(ClusterTrustBundle::of_kind()));
+                }
                 // Few clusters have an optional kind, and few that have it let us read it.
-                self.awaited.get_or_insert(kinds.into_iter().filter(|it| !it.is_optional()).collect());
+                self.awaited.get_or_insert(kinds.into_iter().filter(|it| it.is_awaited()).collect());
             }
             FeedEvent::ListBegins(kind) => self.kinds.entry(kind).or_default().list += 1,
             FeedEvent::Seen(objects) => objects.into_iter().for_each(|it| self.see(it, changes)),
@@ -113,7 +120,14 @@ impl WatchCache {
                 for object in self.kinds.remove(&kind).into_iter().flat_map(|it| it.held.into_keys()) {
                     self.gone(object, changes);
                 }
+                if kind == Kind::ClusterTrustBundle && std::mem::take(&mut self.has_bundles) {
+                    changes.edits.push(Edit::Remove(ClusterTrustBundle::of_kind().reference()));
+                }
                 self.no_longer_awaited(kind);
+            }
+            // What may not be read is not waited for where compiling can do without it.
+            FeedEvent::State(kind, FeedState::Failing(_)) if kind.is_optional() => {
+                self.no_longer_awaited(kind)
             }
             FeedEvent::State(..) => {}
         }

@@ -14,19 +14,7 @@ pub(super) fn check(owner: &Value, rule: &Value, path: &str, out: &mut Vec<Diagn
     let filters = items(owner, path, "filters");
     for (index, (path, it)) in filters.iter().enumerate() {
         let kind = text(it, "type");
-        let own = field_of(kind);
-        if !has(it, &own) {
-            let (field, message) =
-                (format!("{path}.{own}"), format!("the field is missing, and type {kind} needs it"));
-            out.push(Diagnostic::error(Reason::FilterFieldMissing, field, message, "write it"));
-        }
-        let fields = it.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        for (field, _) in fields.filter(|(field, _)| *field != "type" && **field != own) {
-            let (field, message) =
-                (format!("{path}.{field}"), format!("the field does not belong to type {kind}"));
-            let remedy = "remove it, or correct the type";
-            out.push(Diagnostic::error(Reason::FilterFieldOfOtherType, field, message, remedy));
-        }
+        union(path, it, out);
         let twice = filters[..index].iter().any(|(_, other)| text(other, "type") == kind);
         if twice && ONCE.contains(&kind) {
             let (message, remedy) = (format!("there are two filters of type {kind}"), "make one of them");
@@ -37,6 +25,39 @@ pub(super) fn check(owner: &Value, rule: &Value, path: &str, out: &mut Vec<Diagn
     let has_type = |kind: &str| filters.iter().any(|(_, it)| text(it, "type") == kind);
     if has_type("RequestRedirect") && has_type("URLRewrite") {
         out.push(redirect_with_rewrite(format!("{path}.filters")));
+    }
+}
+
+/// Checks the filters of a listener.
+pub(super) fn of_listener(listener: &Value, path: &str, out: &mut Vec<Diagnostic>) {
+    for (path, it) in items(&listener["filters"], &format!("{path}.filters"), "requests") {
+        union(&path, it, out);
+        external_auth(&path, it, out);
+    }
+}
+
+/// A filter has the field of its type, and no field of another.
+fn union(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
+    let kind = text(it, "type");
+    let own = field_of(kind);
+    if !has(it, &own) {
+        let (field, message) =
+            (format!("{path}.{own}"), format!("the field is missing, and type {kind} needs it"));
+        out.push(Diagnostic::error(Reason::FilterFieldMissing, field, message, "write it"));
+    }
+    let fields = it.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    for (field, _) in fields.filter(|(field, _)| *field != "type" && **field != own) {
+        let (field, message) =
+            (format!("{path}.{field}"), format!("the field does not belong to type {kind}"));
+        let remedy = "remove it, or correct the type";
+        out.push(Diagnostic::error(Reason::FilterFieldOfOtherType, field, message, remedy));
+    }
+}
+
+fn external_auth(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
+    if has(it, "externalAuth") {
+        let backend = &it["externalAuth"]["backendRef"];
+        route::backend_port(&format!("{path}.externalAuth.backendRef"), backend, out);
     }
 }
 
@@ -52,6 +73,7 @@ fn body(path: &str, it: &Value, rule: &Value, out: &mut Vec<Diagnostic>) {
         path_modifier(&format!("{path}.{field}.path"), &it[field]["path"], rule, out);
     }
     mirror(&format!("{path}.requestMirror"), &it["requestMirror"], out);
+    external_auth(path, it, out);
     for list in ["allowOrigins", "allowMethods", "allowHeaders"] {
         let entries = items(&it["cors"], "", list);
         if entries.len() > 1 && entries.iter().any(|(_, it)| it.as_str() == Some("*")) {

@@ -1,6 +1,6 @@
 //! The rules of Gateways and ListenerSets.
 
-use super::{has, items, text};
+use super::{filter, has, items, text};
 use crate::diagnostic::rule::{certificate_missing, https_passthrough};
 use crate::diagnostic::{Diagnostic, Reason};
 use serde_json::Value;
@@ -8,6 +8,7 @@ use serde_json::Value;
 /// Checks a Gateway's spec.
 pub(super) fn check(spec: &Value, out: &mut Vec<Diagnostic>) {
     listeners(spec, out);
+    frontend(spec, out);
     let addresses = items(spec, "spec", "addresses");
     for (index, (path, it)) in addresses.iter().enumerate() {
         let twice = addresses[..index]
@@ -23,6 +24,24 @@ pub(super) fn check(spec: &Value, out: &mut Vec<Diagnostic>) {
         if has(it, "value") && twice {
             let message = format!("the address `{}` is in this list twice", text(it, "value"));
             out.push(Diagnostic::error(Reason::AddressDuplicate, path, message, "remove one of them"));
+        }
+    }
+}
+
+/// The authorities of clients, of all ports and of each: a ClusterTrustBundle has no namespace.
+fn frontend(spec: &Value, out: &mut Vec<Diagnostic>) {
+    let (path, frontend) = ("spec.tls.frontend", &spec["tls"]["frontend"]);
+    let ports =
+        items(frontend, path, "perPort").into_iter().map(|(path, it)| (format!("{path}.tls"), &it["tls"]));
+    for (path, it) in ports.chain([(format!("{path}.default"), &frontend["default"])]) {
+        for (path, it) in items(&it["validation"], &format!("{path}.validation"), "caCertificateRefs") {
+            let is_bundle =
+                text(it, "group") == "certificates.k8s.io" && text(it, "kind") == "ClusterTrustBundle";
+            if is_bundle && has(it, "namespace") {
+                let (field, message) =
+                    (format!("{path}.namespace"), "a reference to a ClusterTrustBundle has no namespace");
+                out.push(Diagnostic::error(Reason::TrustBundleNamespace, field, message, "remove it"));
+            }
         }
     }
 }
@@ -82,6 +101,7 @@ fn listener(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
             (format!("{path}.filters"), format!("a listener with protocol {protocol} has no filters"));
         out.push(Diagnostic::error(Reason::ListenerFiltersNotAllowed, field, message, "remove them"));
     }
+    filter::of_listener(it, path, out);
     if protocol == "TLS" && mode.is_empty() {
         let (field, message) = (format!("{path}.tls.mode"), "the mode is missing, and protocol TLS needs it");
         out.push(Diagnostic::error(

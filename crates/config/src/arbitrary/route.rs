@@ -147,7 +147,7 @@ pub(super) fn header_value() -> impl Strategy<Value = HeaderValue> {
         .prop_filter_map("a header value", |it| HeaderValue::from_bytes(&it).ok())
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub(super) fn filter() -> impl Strategy<Value = Filter> {
     let mirror = (target(), 0..10_u32, 10..20_u32).prop_filter_map("a share", |(target, a, b)| {
         Fraction::new(a, b).map(|fraction| Mirror { target, fraction })
     });

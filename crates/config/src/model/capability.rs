@@ -50,6 +50,8 @@ macro_rules! capabilities {
             AddressSource = "listener.address-source", Later;
             /// [`TlsTermination::min_version`](super::TlsTermination::min_version), other than TLS 1.2.
             TlsMinVersion = "listener.tls-min-version", Later;
+            /// [`Listener::filters`](super::Listener::filters): filters that run before a route is matched.
+            ListenerFilters = "listener.filters", Later;
         }
     };
     (

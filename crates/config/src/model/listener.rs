@@ -1,9 +1,9 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::capability::{Capability, that_judges};
-use super::reference::of_authorization;
+use super::capability::{Capability, of_filter, that_judges};
+use super::reference::{of_authorization, of_target};
 use super::{
-    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern,
+    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, Filter, HostnamePattern,
     ListenerKey, ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
@@ -32,6 +32,8 @@ pub struct Listener {
     pub authorizations: Vec<AuthorizationKey>,
     /// How it learns where its clients are.
     pub address_source: AddressSource,
+    /// What sees its requests before their route is matched, in the order written (GEP-5224).
+    pub filters: Vec<Filter>,
     /// Why it serves nobody; none when it serves. It keeps its port and its hostname, so that no wider listener of the port takes
     /// what is for it. No route is bound to it, so a proxy that does not know this field has nothing to serve there either.
     pub closed: Option<Arc<str>>,
@@ -107,8 +109,8 @@ impl TlsTermination {
 // === impl Listener ===
 
 impl Listener {
-    /// The same listener, closed. It needs no certificate, judges nobody and asks nobody where
-    /// clients are. None where no listener is wider: for tunnels and for
+    /// The same listener, closed. It needs no certificate, judges nobody, asks nobody where
+    /// clients are and has no filters. None where no listener is wider: for tunnels and for
     /// the addresses of Services.
     pub fn close(&self, why: impl Into<Arc<str>>) -> Option<Self> {
         let protocol = match &self.protocol {
@@ -125,6 +127,7 @@ impl Listener {
             backend_certificate: None,
             authorizations: Vec::new(),
             address_source: AddressSource::Connection,
+            filters: Vec::new(),
             closed: Some(why.into()),
             ..self.clone()
         })
@@ -136,11 +139,13 @@ impl Requires for Listener {
         let mut required = that_judges(&self.authorizations);
         required.extend(self.address_source.requires());
         required.extend(self.protocol.termination().and_then(TlsTermination::requires));
+        required.extend(self.filters.first().map(|_| Capability::ListenerFilters));
+        required.extend(self.filters.iter().map(of_filter));
         required
     }
 
     /// Without the capability the listener would be served unguarded, take a load balancer for its client, or speak an old TLS, so it
-    /// is closed. Its routes are not bound to it there: [`Resource::detached`](super::Resource::detached).
+    /// is closed, and not its filters one by one: some of them may be what the others believe. Its routes are not bound to it there: [`Resource::detached`](super::Resource::detached).
     fn closed_for(&self, known: Capabilities) -> Option<Self> {
         let missing = self.requires().without(known);
         self.close(format!("this version of the proxy does not know {missing}"))
@@ -152,6 +157,7 @@ impl References for Listener {
         let served = self.protocol.termination().map(|tls| &*tls.certificates).unwrap_or_default();
         let named = served.iter().chain(&self.backend_certificate);
         let certificates = named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc()));
-        certificates.chain(self.authorizations.iter().map(of_authorization)).collect()
+        let asked = self.filters.iter().filter_map(Filter::target).filter_map(of_target);
+        certificates.chain(self.authorizations.iter().map(of_authorization)).chain(asked).collect()
     }
 }

@@ -2,7 +2,10 @@
 //! refuses it.
 
 use super::path::{InvalidPath, check_replacement};
-use super::{AuthProtocol, Filter, HeaderModifier, HostnamePattern, PathModifier, Route, Rule};
+use super::{
+    AuthProtocol, Filter, HeaderModifier, HostnamePattern, Listener, ListenerProtocol, PathModifier, Route,
+    Rule,
+};
 use http::header::{self, HeaderName};
 
 /// A filter that cannot be served.
@@ -17,6 +20,12 @@ pub enum InvalidFilter {
     /// The API allows one.
     #[error("a rule or backend has at most one CORS filter")]
     ManyCors,
+    /// Those of a listener are about requests (GEP-5224).
+    #[error("a listener has filters only for HTTP and HTTPS")]
+    NoRequests,
+    /// A listener's filters run before a route is matched. What needs a route, or a response, stands in a rule.
+    #[error("a filter of this type cannot stand at a listener")]
+    NotOfListener,
     /// What replaces a path.
     #[error(transparent)]
     Path(#[from] InvalidPath),
@@ -125,6 +134,33 @@ impl Filter {
     }
 }
 
+// === impl Listener ===
+
+impl Listener {
+    /// Whether a proxy can carry out its filters.
+    pub fn check(&self) -> Result<(), InvalidFilter> {
+        let has_requests = matches!(self.protocol, ListenerProtocol::Http | ListenerProtocol::Https(_));
+        match self.filters.as_slice() {
+            [] => Ok(()),
+            _ if !has_requests => Err(InvalidFilter::NoRequests),
+            filters => filters.iter().try_for_each(check_before_route),
+        }
+    }
+}
+
+/// What nobody knows may stand there, and answers.
+fn check_before_route(filter: &Filter) -> Result<(), InvalidFilter> {
+    match filter {
+        Filter::ExternalAuth(_) | Filter::Unresolved(_) | Filter::Unknown(_) => filter.check(),
+        Filter::RequestHeaders(_)
+        | Filter::ResponseHeaders(_)
+        | Filter::Redirect(_)
+        | Filter::Rewrite(_)
+        | Filter::Mirror(_)
+        | Filter::Cors(_) => Err(InvalidFilter::NotOfListener),
+    }
+}
+
 // === impl Route ===
 
 impl Route {
@@ -151,7 +187,10 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BackendTarget, Redirect, Timeouts, Unresolved, UrlRewrite, WeightedBackend};
+    use crate::model::{
+        AddressSource, BackendTarget, ExternalAuth, Fraction, Mirror, ObjectName, Redirect, Timeouts,
+        Unresolved, UrlRewrite, WeightedBackend,
+    };
     use http::{HeaderValue, StatusCode};
 
     fn rules(filter: &Filter) -> [Rule; 2] {
@@ -191,6 +230,47 @@ mod tests {
         }
         let fine = (HeaderName::from_static("x-fine"), HeaderValue::from_static("x"));
         assert!(!refused(&Filter::RequestHeaders(HeaderModifier { set: vec![fine], ..Default::default() })));
+    }
+
+    #[test]
+    fn a_listener_has_filters_that_need_no_route_and_requests_to_look_at() {
+        let target = || BackendTarget::Unresolved(Unresolved::NotFound);
+        let asks = |names: &[HeaderName]| {
+            let protocol = AuthProtocol::Http {
+                path_prefix: None,
+                request_headers: vec![],
+                response_headers: names.to_vec(),
+            };
+            Filter::ExternalAuth(ExternalAuth { target: target(), protocol })
+        };
+        let with = |protocol, filters| {
+            let listener = Listener {
+                key: "a".into(),
+                gateway: ObjectName::new("a", "b"),
+                section: "c".into(),
+                addresses: vec![],
+                port: 80,
+                hostname: None,
+                protocol,
+                backend_certificate: None,
+                authorizations: vec![],
+                address_source: AddressSource::Connection,
+                filters,
+                closed: None,
+            };
+            listener.check()
+        };
+        use ListenerProtocol::{Hbone, Http, Tcp, TlsPassthrough, Udp};
+        assert_eq!(with(Http, vec![asks(&[]), Filter::Unresolved("x".into())]), Ok(()));
+        assert_eq!(with(Http, vec![asks(&[header::HOST])]), Err(InvalidFilter::Host));
+        let mirror = Filter::Mirror(Mirror { target: target(), fraction: Fraction::ALL });
+        for filter in [mirror, Filter::ResponseHeaders(HeaderModifier::default())] {
+            assert_eq!(with(Http, vec![asks(&[]), filter]), Err(InvalidFilter::NotOfListener));
+        }
+        for protocol in [Hbone, Tcp, TlsPassthrough, Udp] {
+            assert_eq!(with(protocol.clone(), vec![]), Ok(()));
+            assert_eq!(with(protocol, vec![asks(&[])]), Err(InvalidFilter::NoRequests));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Listeners on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::{address_source, trust, value};
+use super::{address_source, filter, trust, value};
 use crate::model::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
 use crate::proto::{self, listener::Protocol};
 
@@ -30,6 +30,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         authorizations: listener.authorizations.iter().map(ToString::to_string).collect(),
         closed: listener.closed.as_ref().map(ToString::to_string),
         address_source: address_source::encode(&listener.address_source),
+        filters: listener.filters.iter().map(filter::encode).collect(),
     }
 }
 
@@ -74,6 +75,7 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         authorizations: each(message.authorizations, "authorizations", value::key)?,
         closed: message.closed.map(Into::into),
         address_source: source.clone().unwrap_or_default(),
+        filters: each(message.filters, "filters", filter::decode)?,
     };
     // Nobody can say where its clients are, so nobody is served.
     let closed = || {

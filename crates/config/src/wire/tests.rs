@@ -203,6 +203,22 @@ fn a_filter_of_a_newer_controller_is_kept_as_it_came_and_stands_in_its_place() {
     }
 }
 
+/// The listener is not served without it: what is not known answers each request.
+#[test]
+fn a_filter_of_a_listener_that_only_a_newer_controller_knows_is_kept() {
+    let listener = one(arbitrary::listener().prop_filter("open", |it| it.closed.is_none()));
+    let Kind::Listener(mut written) = message(&Resource::Listener(Arc::new(listener))) else {
+        unreachable!("a listener")
+    };
+    let unknown = &[0xF2, 0x01, 0x01, 0x41][..];
+    written.filters.insert(0, Bytes::copy_from_slice(unknown));
+    let bytes: Bytes = proto::Resource { kind: Some(Kind::Listener(written)) }.encode_to_vec().into();
+    let decoded = decode(bytes.clone());
+    let Ok(Resource::Listener(it)) = &decoded else { panic!("{decoded:?}") };
+    assert_eq!(it.filters[0], Filter::Unknown(Bytes::copy_from_slice(unknown)));
+    assert_eq!(encode(&decoded.unwrap()).bytes, bytes);
+}
+
 #[test]
 fn a_condition_that_is_not_understood_matches_nothing_in_an_allow_and_everything_in_a_deny() {
     // `port_is` with a further field 9; and a kind of condition this program has never heard of.

@@ -2,10 +2,11 @@
 
 use super::{Validate, Validation, of_service};
 use crate::compile::gateway::HeldGateways;
+use crate::compile::names::backend::BackendGateways;
 use crate::compile::names::service::backend_key;
 use crate::compile::policy::attach;
 use crate::compile::policy::merge::MergeOutcome;
-use crate::compile::policy::status::{self, BackendGateways};
+use crate::compile::policy::status;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};

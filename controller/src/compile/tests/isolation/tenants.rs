@@ -91,7 +91,14 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             ));
         }
     }
+    let asks = |service: &str, namespace: &str| {
+        format!(
+            "{{ type: ExternalAuth, externalAuth: {{ protocol: GRPC, grpc: {{}}, backendRef: {{ name: {service}, namespace: {namespace}, port: 80 }} }} }}"
+        )
+    };
     for (name, class, listeners) in [
+        ("g", "fairway", format!("[{{ name: l, port: 80, protocol: HTTP, filters: {{ requests: [{}] }} }}, {{ name: m, port: 80, protocol: HTTP, hostname: x.com }}]", asks("t", ns))),
+        ("g", "fairway", format!("[{{ name: l, port: 80, protocol: HTTP, filters: {{ requests: [{}, {}] }} }}]", asks("s", other), asks("s", ns))),
         (
             "g",
             "fairway",
@@ -172,6 +179,12 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
     all.push(format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {ns} }}\n\
          spec: {{ parentRef: {{ name: g }}, listeners: [{{ name: e, port: 85, protocol: HTTP }}] }}"
+    ));
+    all.push(format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {ns} }}\n\
+         spec: {{ parentRef: {{ name: g }}, listeners: [{{ name: e, port: 80, hostname: x.com, protocol: HTTP, filters: {{ requests: [{}, {}] }} }}] }}",
+        asks("t", ns),
+        asks("t", other)
     ));
     all.push(format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: p, namespace: {ns} }}\n\

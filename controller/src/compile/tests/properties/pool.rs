@@ -1,7 +1,7 @@
 //! What the edits of the properties are made of.
 
 use crate::compile::tests::unreadable::seen;
-use crate::resources::{Edit, Object};
+use crate::resources::{ClusterTrustBundle, Edit, Object};
 use crate::source::objects;
 use std::sync::LazyLock;
 
@@ -107,6 +107,13 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             "a",
             "g",
             "fairway",
+            "[{ name: l, port: 80, protocol: HTTP, hostname: g.x.com, filters: { requests: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: s, namespace: b, port: 80 } } }] } }, \
+             { name: m, port: 80, protocol: HTTP, filters: { requests: [{ type: ExternalAuth, externalAuth: { protocol: GRPC, backendRef: { name: t, port: 81 } } }] } }], allowedListeners: { namespaces: { from: All } }",
+        ),
+        (
+            "a",
+            "g",
+            "fairway",
             "[{ name: l, port: 80, protocol: HTTP, hostname: '*.x.com', allowedRoutes: { namespaces: { from: All } } }, { name: m, port: 81, protocol: TCP }]",
         ),
         (
@@ -133,7 +140,7 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             "fairway",
             "[{ name: l, port: 80, protocol: HTTP, hostname: g.x.com }, { name: m, port: 443, protocol: HTTPS, hostname: m.x.com, tls: { certificateRefs: [{ name: c, namespace: b }] } }], \
              allowedListeners: { namespaces: { from: Selector, selector: { matchLabels: { team: x } } } }, addresses: [{ value: 192.0.2.1 }, { value: 192.0.2.2 }], \
-             tls: { backend: { clientCertificateRef: { name: c, namespace: b } }, frontend: { default: { validation: { caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca, namespace: b }] } } } }",
+             tls: { backend: { clientCertificateRef: { name: c, namespace: b } }, frontend: { default: { validation: { caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca, namespace: b }, { group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca }] } } } }",
         ),
         ("a", "g", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
         ("a", "waypoint", "fairway", "[{ name: l, port: 82, protocol: HTTP }]"),
@@ -173,6 +180,7 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
         ("GRPCRoute", "kind: Service, name: s"),
         ("ListenerSet", "kind: Secret"),
         ("Gateway", "kind: ConfigMap"),
+        ("Gateway", "kind: Service, name: s"),
     ] {
         add(&format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: b }}\n\
@@ -210,6 +218,13 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             "[{ name: l, port: 80, protocol: TCP }, { name: m, port: 443, protocol: HTTPS, hostname: '*.com', tls: { certificateRefs: [{ name: c }] } }]",
         ),
         ("b", "t", 1, "g", "[{ name: l, port: 80, protocol: HTTP, hostname: s.x.com }]"),
+        (
+            "b",
+            "t",
+            2,
+            "g",
+            "[{ name: l, port: 80, protocol: HTTP, hostname: s.x.com, filters: { requests: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: s, port: 80 } } }] } }]",
+        ),
     ] {
         add(&format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-0{day}T00:00:00Z' }}\n\
@@ -258,6 +273,11 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             "q",
             "{ group: '', kind: Service, name: s }",
             "caCertificateRefs: [{ group: '', kind: Secret, name: ca }]",
+        ),
+        (
+            "p",
+            "{ group: '', kind: Service, name: t }",
+            "caCertificateRefs: [{ group: certificates.k8s.io, kind: ClusterTrustBundle, name: ca }]",
         ),
     ] {
         add(&format!(
@@ -364,7 +384,14 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             ));
         }
     }
+    for text in [certified.cert.pem(), "x".to_owned()] {
+        let text = serde_json::Value::String(text);
+        add(&format!(
+            "apiVersion: certificates.k8s.io/v1\nkind: ClusterTrustBundle\nmetadata: {{ name: ca }}\nspec: {{ trustBundle: {text} }}"
+        ));
+    }
     pool.extend(stand_ins());
+    pool.push(ClusterTrustBundle::of_kind());
     pool
 });
 

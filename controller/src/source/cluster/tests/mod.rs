@@ -5,7 +5,7 @@ mod server;
 pub(crate) use server::Server;
 
 use super::{Changes, Cluster, FeedState};
-use crate::resources::{Edit, Kind, Object};
+use crate::resources::{ClusterTrustBundle, Edit, Kind, Object};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,11 +24,12 @@ fn route(name: &str, path: &str) -> Value {
     })
 }
 
-/// Edits in short: `+Namespace shop`, `-HTTPRoute shop/a`.
+/// Edits in short: `+Namespace shop`, `-HTTPRoute shop/a`. Without the object that stands for a kind.
 fn short(changes: &Changes) -> Vec<String> {
     let mut out: Vec<String> = changes
         .edits
         .iter()
+        .filter(|it| it.object() != ClusterTrustBundle::of_kind().reference())
         .map(|it| match it {
             Edit::Upsert(it) => format!("+{}", it.reference()),
             Edit::Remove(it) => format!("-{it}"),
@@ -207,6 +208,66 @@ async fn a_crd_that_comes_later_holds_nothing_up_and_is_read_when_it_comes() {
     assert!(before.elapsed() < Duration::from_secs(5));
     nothing(&mut cluster).await;
     assert_eq!(feeds.borrow()[&Kind::GrpcRoute], FeedState::Watching("v1".into()));
+}
+
+fn bundle(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "trustBundle": "x" } })
+}
+
+/// Whether the cluster has ClusterTrustBundles, as far as these changes say.
+fn says_of_bundles(changes: &Changes) -> Option<bool> {
+    let kind = ClusterTrustBundle::of_kind().reference();
+    changes.edits.iter().rev().find(|it| it.object() == kind).map(|it| matches!(it, Edit::Upsert(_)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_the_cluster_has_trust_bundles_is_told_when_it_has_none_and_when_they_come_and_go() {
+    let server = Server::new();
+    server.put(Kind::HttpRoute, route("a", "/"));
+    let mut cluster = Cluster::watch(server.client());
+    let next = async |cluster: &mut Cluster| {
+        timeout(Duration::from_secs(120), cluster.next_changes()).await.expect("a change").expect("no end")
+    };
+    let first = next(&mut cluster).await;
+    assert_eq!((says_of_bundles(&first), short(&first)), (None, vec!["+HTTPRoute shop/a".to_owned()]));
+    // The kind comes, and has no objects yet.
+    server.offer(Kind::ClusterTrustBundle, true);
+    assert_eq!(says_of_bundles(&next(&mut cluster).await), Some(true));
+    server.put(Kind::ClusterTrustBundle, bundle("example.com:signer:v1"));
+    let came = next(&mut cluster).await;
+    assert_eq!(
+        (says_of_bundles(&came), short(&came)),
+        (None, vec!["+ClusterTrustBundle example.com:signer:v1".to_owned()])
+    );
+    server.offer(Kind::ClusterTrustBundle, false);
+    let gone = next(&mut cluster).await;
+    assert_eq!(
+        (says_of_bundles(&gone), short(&gone)),
+        (Some(false), vec!["-ClusterTrustBundle example.com:signer:v1".to_owned()])
+    );
+}
+
+/// Without them what trusts them would be closed for a moment. Where they may not be read they hold nothing up.
+#[tokio::test(start_paused = true)]
+async fn trust_bundles_are_of_the_first_changes_unless_they_may_not_be_read() {
+    for is_forbidden in [false, true] {
+        let server = Server::new();
+        server.offer(Kind::ClusterTrustBundle, true);
+        if is_forbidden {
+            server.forbid(Kind::ClusterTrustBundle);
+        }
+        server.put(Kind::HttpRoute, route("a", "/"));
+        server.put(Kind::ClusterTrustBundle, bundle("ca"));
+        let mut cluster = Cluster::watch(server.client());
+        let first = timeout(Duration::from_secs(120), cluster.next_changes()).await.unwrap().unwrap();
+        assert_eq!(says_of_bundles(&first), Some(true), "forbidden: {is_forbidden}");
+        let expected = if is_forbidden {
+            &["+HTTPRoute shop/a"][..]
+        } else {
+            &["+ClusterTrustBundle ca", "+HTTPRoute shop/a"]
+        };
+        assert_eq!(short(&first), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,9 +29,10 @@ struct State {
 }
 
 impl Server {
-    /// A server that has every kind and has no objects.
+    /// A server that has every kind but ClusterTrustBundle, as most have, and no objects.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { offered: Kind::ALL.into(), version: 1, ..State::default() })))
+        let offered = Kind::ALL.into_iter().filter(|it| *it != Kind::ClusterTrustBundle).collect();
+        Self(Arc::new(Mutex::new(State { offered, version: 1, ..State::default() })))
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -1,0 +1,90 @@
+//! The filters of a listener (GEP-5224): they see a request before its route is matched. They may change what routes look at, and
+//! neither the Host nor the listener.
+
+use super::Client;
+use super::access::{PolicyCheck, PolicySet, RequestSource};
+use super::callout::Callouts;
+use super::request::Stop;
+use super::stage_chain::{StageChain, StageContext};
+use crate::reason::Reason;
+use crate::route::ListenerFilters;
+use crate::route::hop::Passed;
+use crate::stage::RequestAttributes;
+use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
+use crate::worker::Serving;
+use fairway_config::model::CertificateKey;
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
+use std::rc::Rc;
+
+/// How a request comes to the filters of its listener.
+#[derive(Clone, Copy)]
+pub(super) struct Entrance<'c, 't> {
+    pub client: &'c Rc<Client>,
+    /// Who has sent it.
+    pub caller: &'c Caller,
+    /// The configuration that it is served by.
+    pub serving: &'t Serving,
+    /// The port of the listener by which it came.
+    pub port: u16,
+    /// The certificate for backends that ask for one.
+    pub shown: Option<&'t CertificateKey>,
+    /// Those of the listener. They judge a request as it came, so that nobody is asked for whom nobody may, and again with those of
+    /// its route as the filters have left it.
+    pub policies: PolicySet<'t>,
+}
+
+/// Runs a request through the filters of its listener, up to the one that ends it.
+pub(super) async fn pass<'t>(
+    filters: &'t ListenerFilters,
+    entrance: Entrance<'_, 't>,
+    parts: &mut Parts,
+    chain: &mut StageChain<'t>,
+    exchange: &mut Exchange,
+) -> Result<(), Stop> {
+    let Entrance { client, caller, serving, port, shown, policies } = entrance;
+    if !policies.is_open() {
+        let source = RequestSource::from_client(client, caller, port);
+        let tables = &serving.tables;
+        PolicyCheck { tables, policies, source, exchange: &mut *exchange }.admit(parts)?;
+    }
+    // Taken before the filters, so that none of them can take out or forge a mark.
+    let passed = Passed::take(&mut parts.headers);
+    let (original, host) = (parts.uri.clone(), parts.headers.get(HOST).cloned());
+    let attributes = RequestAttributes {
+        client_address: caller.address,
+        peer: client.identity.as_ref(),
+        scheme: client.scheme,
+        port,
+        service: None,
+        rule: None,
+        started: exchange.started(),
+        deadline: None,
+    };
+    let callouts = Callouts { client, caller, port, serving, shown, passed: &passed, hop: filters.hop() };
+    let context = StageContext { attributes: &attributes, rng: &client.worker.rng, callout: &callouts };
+    chain.pass_listener(filters.stages(), parts, &original, &context).await?;
+    keep_host(parts, host);
+    passed.restore(&mut parts.headers).map_err(|_| Reason::Loop)?;
+    Ok(())
+}
+
+/// Gives a request the Host that it came with. What a filter makes of it is ignored, as the API recommends: the listener was chosen
+/// by it, and is not chosen again.
+pub(crate) fn keep_host(parts: &mut Parts, host: Option<HeaderValue>) {
+    match host {
+        Some(host) => drop(parts.headers.insert(HOST, host)),
+        None => drop(parts.headers.remove(HOST)),
+    }
+    // An authority in the target would stand for the Host (RFC 9112 §3.2.2).
+    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
+        let target = std::mem::take(&mut parts.uri).into_parts().path_and_query;
+        parts.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+}
+
+#[cfg(test)]
+mod tests;
