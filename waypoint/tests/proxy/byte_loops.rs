@@ -46,7 +46,8 @@ fn hello() -> Vec<u8> {
 
 async fn open(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(&hello()).await.unwrap();
+    // A circle may be cut off before.
+    let _ = stream.write_all(&hello()).await;
     stream
 }
 
