@@ -163,6 +163,7 @@ mod tests {
             timeouts: Timeouts::default(),
             retry: None,
             authorizations: vec![],
+            limits: vec![],
         };
         let target = BackendTarget::Unresolved(Unresolved::NotFound);
         let backend = WeightedBackend { weight: 1, target, filters: vec![filter.clone()] };

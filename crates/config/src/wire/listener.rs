@@ -30,6 +30,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         authorizations: listener.authorizations.iter().map(ToString::to_string).collect(),
         closed: listener.closed.as_ref().map(ToString::to_string),
         address_source: address_source::encode(&listener.address_source),
+        limits: listener.limits.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -72,6 +73,7 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         protocol: required(message.protocol, "protocol", protocol)?,
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+        limits: each(message.limits, "limits", value::key)?,
         closed: message.closed.map(Into::into),
         address_source: source.clone().unwrap_or_default(),
     };
