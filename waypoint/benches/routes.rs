@@ -149,6 +149,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        limits: vec![],
     };
     let version = HeaderMatch {
         name: http::HeaderName::from_static("version"),
@@ -180,6 +181,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         security: fairway_config::model::BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     [
         Resource::Route(Arc::new(route)),
@@ -201,6 +203,7 @@ fn listener() -> Resource {
         authorizations: vec![],
         closed: None,
         address_source: AddressSource::Connection,
+        limits: vec![],
     }))
 }
 

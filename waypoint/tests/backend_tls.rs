@@ -233,6 +233,7 @@ fn showing(certificate: Option<&str>) -> Resource {
         backend_certificate: certificate.map(Into::into),
         authorizations: vec![],
         address_source: AddressSource::Connection,
+        limits: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

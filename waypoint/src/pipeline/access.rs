@@ -1,5 +1,5 @@
 //! Whether policies let a request or a connection pass: those of the listener that it came by, of the rule that takes it, and
-//! of the Service that it is for.
+//! of the Service that it is for. They are those that say who may, here, and those that say how often ([`limits`]).
 //!
 //! A Service's policies judge what is asked of the Service and what is routed to it, at the proxy that goes straight to its
 //! endpoints. Where the Service requires a waypoint that is the waypoint, so that nothing is judged twice.
@@ -7,31 +7,31 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Client, Origin, Reason, ServiceOrigin};
+use super::guards::Guards;
+use super::{Client, Origin, Reason, ServiceOrigin, limits};
 use crate::route::RequestHead;
 use crate::settings::ProxySettings;
+use crate::stage::Position;
 use crate::table::Tables;
-use crate::telemetry::{Exchange, Observed};
+use crate::telemetry::{BytesRefusal, Exchange, Observed};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
-use fairway_config::model::{AuthorizationKey, BackendKey, Listener, SpiffeId};
+use fairway_config::model::{AuthorizationKey, BackendKey, Listener, RateLimitKey, SpiffeId};
 use fairway_policy::{Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, evaluate};
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
-use std::slice;
-use std::sync::LazyLock;
 
-/// The authorizations that judge a request or a connection, by the names that the configuration has for them.
+/// What judges and counts a request or a connection, in the order of the levels: Gateway, route, Service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PolicySet<'t> {
-    /// Those of the listener.
-    pub listener: &'t [AuthorizationKey],
-    /// Those of the route's rule.
-    pub rule: &'t [AuthorizationKey],
-    /// Those of a Service.
-    pub service: &'t [AuthorizationKey],
+    /// What the listener names.
+    pub listener: Guards<'t>,
+    /// What the route's rule names.
+    pub rule: Guards<'t>,
+    /// What a Service names.
+    pub service: Guards<'t>,
 }
 
 /// Who asks, as far as policies look at it.
@@ -49,10 +49,22 @@ pub(crate) struct RequestSource<'a> {
 
 /// Policies that one request is checked against, at one step of the pipeline.
 pub(super) struct PolicyCheck<'a, 't> {
+    pub worker: &'a Worker,
     pub tables: &'t Tables,
     pub policies: PolicySet<'t>,
     pub source: RequestSource<'a>,
     pub exchange: &'a mut Exchange,
+}
+
+/// What a check does between the stages of a rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Counts by the address of the client, before anybody asks who that is.
+    CountByAddress,
+    /// Judges who may.
+    Judge,
+    /// Counts by all other limits.
+    Count,
 }
 
 // === impl PolicySet ===
@@ -69,7 +81,7 @@ impl<'t> PolicySet<'t> {
             Origin::Gateway { .. } => Self::of_listener(listener),
             Origin::Service(origin) => Self {
                 listener: of_tunnel(tables, origin),
-                rule: &[],
+                rule: Guards::None,
                 service: of_service(tables, origin, own),
             },
         }
@@ -77,8 +89,7 @@ impl<'t> PolicySet<'t> {
 
     /// What judges all that comes by a listener.
     pub fn of_listener(listener: Option<&'t Listener>) -> Self {
-        let listener = listener.map(|it| &*it.authorizations).unwrap_or_default();
-        Self { listener, ..Self::default() }
+        Self { listener: listener.map(Guards::Listener).unwrap_or_default(), ..Self::default() }
     }
 
     /// The same for a connection that was accepted earlier: its listener's policies may have changed since.
@@ -88,12 +99,27 @@ impl<'t> PolicySet<'t> {
 
     /// What judges all that goes to a backend.
     pub fn of_backend(cluster: &'t Cluster, own: &BackendKey) -> Self {
-        Self { service: of_cluster(cluster, own), ..Self::default() }
+        Self { service: Guards::of_cluster(cluster, own), ..Self::default() }
     }
 
-    /// Whether no authorization applies: everything passes.
+    /// Whether nothing judges and nothing counts: everything passes.
     pub fn is_open(&self) -> bool {
         self.listener.is_empty() && self.rule.is_empty() && self.service.is_empty()
+    }
+
+    /// The names of all limits, level by level.
+    pub fn limits(self) -> impl Iterator<Item = &'t RateLimitKey> {
+        self.listener.limits().iter().chain(self.rule.limits()).chain(self.service.limits())
+    }
+
+    /// Whether anything counts.
+    pub fn has_limits(&self) -> bool {
+        [self.listener, self.rule, self.service].into_iter().any(|it| !it.limits().is_empty())
+    }
+
+    /// Whether anything says who may.
+    fn judges(&self) -> bool {
+        [self.listener, self.rule, self.service].into_iter().any(|it| !it.authorizations().is_empty())
     }
 
     /// Judges a connection of which only the bytes are known. What is refused counts.
@@ -102,16 +128,18 @@ impl<'t> PolicySet<'t> {
         worker: &Worker,
         tables: &'t Tables,
         source: RequestSource<'_>,
-    ) -> Result<Observed, PolicyRefusal> {
+    ) -> Result<Observed, BytesRefusal> {
         if self.is_open() {
             return Ok(None);
         }
-        settle(worker, tables, self.judge(tables, &source.attributes(None)))
+        limits::admit_bytes(worker, tables, *self, source)?;
+        Ok(settle(worker, tables, self.judge(tables, &source.attributes(None)))?)
     }
 
     /// Whether a connection of which only the bytes are known passes. Nothing is counted.
     pub fn lets_bytes_pass(&self, tables: &'t Tables, source: RequestSource<'_>) -> bool {
-        self.judge(tables, &source.attributes(None)).verdict.is_allowed()
+        limits::let_bytes_pass(tables, *self, source)
+            && self.judge(tables, &source.attributes(None)).verdict.is_allowed()
     }
 
     /// Judges a request by its head. Nothing is counted here.
@@ -134,45 +162,33 @@ impl<'t> PolicySet<'t> {
                 authorization: tables.access().authorization(name),
             })
         };
-        let attached = at(Level::Gateway, self.listener)
-            .chain(at(Level::Route, self.rule))
-            .chain(at(Level::Service, self.service));
+        let attached = at(Level::Gateway, self.listener.authorizations())
+            .chain(at(Level::Route, self.rule.authorizations()))
+            .chain(at(Level::Service, self.service.authorizations()));
         evaluate(attached, attributes)
     }
 }
 
-/// The authorizations of the listener by which a tunnel came, as they are now; as they were then if it is no more.
-fn of_tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> &'t [AuthorizationKey] {
+/// What the listener names by which a tunnel came, as it is now; as it was then if it is no more.
+fn of_tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> Guards<'t> {
     origin.listener.as_ref().map(|it| of_earlier(tables, it)).unwrap_or_default()
 }
 
-/// The authorizations of a listener that was chosen earlier, as they are now; as they were then if it is no more.
-fn of_earlier<'t>(tables: &'t Tables, then: &'t Listener) -> &'t [AuthorizationKey] {
-    if then.authorizations.is_empty() && !tables.guards_listeners() {
-        return &[];
+/// What a listener names that was chosen earlier, as it is now; as it was then if it is no more.
+fn of_earlier<'t>(tables: &'t Tables, then: &'t Listener) -> Guards<'t> {
+    if !then.is_guarded() && !tables.guards_listeners() {
+        return Guards::None;
     }
     let now = tables.sockets().flat_map(|it| it.listeners()).find(|it| it.listener.key == then.key);
-    now.map_or(&then.authorizations, |it| &it.listener.authorizations)
+    Guards::Listener(now.map_or(then, |it| &it.listener))
 }
 
-/// Those of the Service that was asked.
-fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) -> &'t [AuthorizationKey] {
+/// What the Service names that was asked.
+fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) -> Guards<'t> {
     if !tables.guards_backends() {
-        return &[];
+        return Guards::None;
     }
-    tables.service_cluster(&origin.backend).map(|it| of_cluster(it, own)).unwrap_or_default()
-}
-
-/// What judges at a backend of which only the endpoints are known: nobody knows what guards it, so nobody is let in.
-static UNKNOWN: LazyLock<AuthorizationKey> = LazyLock::new(|| "unknown backend".into());
-
-/// Those of a backend's Service, if this proxy goes straight to its endpoints.
-fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationKey] {
-    match cluster.via() {
-        Some((waypoint, _)) if waypoint != own => &[],
-        _ if cluster.is_unknown() => slice::from_ref(&*UNKNOWN),
-        _ => cluster.authorizations(),
-    }
+    tables.service_cluster(&origin.backend).map(|it| Guards::of_cluster(it, own)).unwrap_or_default()
 }
 
 // === impl RequestSource ===
@@ -202,7 +218,7 @@ impl<'a> RequestSource<'a> {
         Self { peer, port, ..self }
     }
 
-    fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
+    pub(super) fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
         Attributes { peer: self.peer, client: self.address, port: self.port, request }
     }
 }
@@ -210,8 +226,32 @@ impl<'a> RequestSource<'a> {
 // === impl PolicyCheck ===
 
 impl PolicyCheck<'_, '_> {
-    /// Lets a request pass, or says that policies refuse it.
+    /// All steps, where no stage stands between.
     pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
+        Step::ALL.into_iter().try_for_each(|step| self.take(step, parts))
+    }
+
+    /// Whether there is anything to do in a step.
+    pub(super) fn takes(&self, step: Step) -> bool {
+        match step {
+            Step::CountByAddress | Step::Count => self.policies.has_limits(),
+            Step::Judge => self.policies.judges(),
+        }
+    }
+
+    /// Lets a request pass, or says why not.
+    pub(super) fn take(&mut self, step: Step, parts: &Parts) -> Result<(), Reason> {
+        match step {
+            Step::CountByAddress => limits::count(self, true, parts),
+            Step::Judge => self.judge(parts),
+            Step::Count => limits::count(self, false, parts),
+        }
+    }
+
+    fn judge(&mut self, parts: &Parts) -> Result<(), Reason> {
+        if !self.policies.judges() {
+            return Ok(());
+        }
         let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
         let decision = self.policies.judge_request(self.tables, self.source, &head);
         let (verdict, observed) = (decision.verdict.into_result(), decision.observed);
@@ -225,6 +265,22 @@ impl PolicyCheck<'_, '_> {
     }
 }
 
+// === impl Step ===
+
+impl Step {
+    /// In the order in which they are taken.
+    pub(super) const ALL: [Self; 3] = [Self::CountByAddress, Self::Judge, Self::Count];
+
+    /// It is taken before the stages of this position.
+    pub(crate) fn position(self) -> Position {
+        match self {
+            Self::CountByAddress => Position::Authentication,
+            Self::Judge => Position::Authorization,
+            Self::Count => Position::Limit,
+        }
+    }
+}
+
 /// Judges a connection, or a client's datagrams, by the entry and by the backend that is chosen. Who asked for that backend was judged at
 /// the entry.
 pub(crate) fn admit_connection(
@@ -233,7 +289,7 @@ pub(crate) fn admit_connection(
     entry: PolicySet<'_>,
     backend: &Cluster,
     source: RequestSource<'_>,
-) -> Result<Observed, PolicyRefusal> {
+) -> Result<Observed, BytesRefusal> {
     let observed = entry.admits(worker, tables, source)?;
     if is_asked(backend, source) {
         return Ok(observed);
@@ -268,6 +324,10 @@ pub(super) fn admits_copy(
     let policies = PolicySet::of_backend(cluster, &worker.waypoint_key);
     if policies.is_open() || is_asked(cluster, source) {
         return true;
+    }
+    // A copy takes no place, but what closes a Service closes it for copies as well.
+    if limits::are_closed(tables, policies) {
+        return false;
     }
     let Ok(head) = RequestHead::read(parts) else { return false };
     let source = source.routed_to(cluster, &worker.settings);

@@ -5,6 +5,7 @@ use super::access::{PolicyCheck, PolicySet, RequestSource};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
+use super::guards::Guards;
 use super::head::{self, ConnectionOptions};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
@@ -160,7 +161,8 @@ async fn decide<'t>(
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
+    let (worker, tables) = (&*client.worker, &serving.tables);
+    let own = &worker.waypoint_key;
     let entry = |listener| PolicySet::at_entry(tables, &client.origin, listener, own);
     if let Origin::Service(origin) = &client.origin {
         exchange.note(|it| it.backend = Some(origin.backend.clone()));
@@ -173,7 +175,7 @@ async fn decide<'t>(
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
             let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
-                PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
@@ -195,7 +197,7 @@ async fn decide<'t>(
             // Who may not ask for anything here is not told which paths there are, nor what was wrong with the request.
             let (policies, source) = (entry(listener), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
-                PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
             return Err(reason.into());
         }
@@ -206,7 +208,7 @@ async fn decide<'t>(
     // Taken before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
-    let policies = PolicySet { rule: &rule.rule().authorizations, ..entry(listener) };
+    let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry(listener) };
     let attributes = RequestAttributes {
         client_address: caller.address,
         peer: client.identity.as_ref(),
@@ -231,7 +233,7 @@ async fn decide<'t>(
         None
     } else {
         let source = RequestSource::from_client(client, caller, port);
-        Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
+        Some(PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
         (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
@@ -258,7 +260,7 @@ async fn decide<'t>(
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
         let source =
             RequestSource::from_client(client, caller, port).routed_to(cluster, &client.worker.settings);
-        PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+        PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut chain.mirrors);

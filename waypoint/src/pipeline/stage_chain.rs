@@ -1,7 +1,7 @@
 //! The stages that a request has come to: they see the request on its way in, and the response on its way out.
 
 use super::Reason;
-use super::access::PolicyCheck;
+use super::access::{PolicyCheck, Step};
 use super::request::Stop;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
@@ -65,9 +65,17 @@ impl<'t> StageChain<'t> {
         let mut request = context.request(parts, original, &mut self.mirrors, kept);
         let deadline = context.attributes.deadline;
         let Some(mut check) = check else { return run(stages, stages.all(), &mut request, deadline).await };
-        run(stages, stages.before_policies(), &mut request, deadline).await?;
-        check.pass(request.parts)?;
-        run(stages, stages.behind_policies(), &mut request, deadline).await
+        let mut from = 0;
+        for step in Step::ALL {
+            if !check.takes(step) {
+                continue;
+            }
+            let to = stages.before(step.position());
+            run(stages, from..to, &mut request, deadline).await?;
+            check.take(step, request.parts)?;
+            from = to;
+        }
+        run(stages, from..usize::MAX, &mut request, deadline).await
     }
 
     /// Headers of the request of which the stages have decided what they say.

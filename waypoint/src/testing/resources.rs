@@ -24,6 +24,7 @@ pub fn listener(key: &str) -> Listener {
         authorizations: vec![],
         closed: None,
         address_source: AddressSource::Connection,
+        limits: vec![],
     }
 }
 
@@ -54,6 +55,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        limits: vec![],
     }
 }
 
@@ -81,6 +83,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         security: BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

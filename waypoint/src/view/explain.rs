@@ -7,6 +7,8 @@ use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::address::FarEnd;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
+use crate::pipeline::guards::Guards;
+use crate::pipeline::limits;
 use crate::pipeline::sender::AddressLookup;
 use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::reason::Reason;
@@ -14,7 +16,7 @@ use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
-use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{Kept, Mirrors, Position, RequestAttributes, StageList, StageRequest, Verdict};
 use crate::table::Opening;
 use crate::telemetry::describe_denial;
 use crate::upstream::caller::Caller;
@@ -52,6 +54,9 @@ pub(super) struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<RuleShown>,
     outcome: String,
+    /// The limits that would count it. Nothing is counted here: the explanation goes on as if they let the request pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
     /// The head that goes on, if that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_on: Option<String>,
@@ -77,6 +82,9 @@ struct Choice {
     percent: f64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageShown>,
+    /// The limits of its Service that would count the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
     /// The policy of its Service that refuses the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
@@ -146,11 +154,16 @@ pub(super) fn explain(
                 return explained;
             }
             explained.target = Some(entrance.to_string());
+            explained.limits = limits::describe(entry, &serving.tables);
+            if limits::are_closed(&serving.tables, entry) {
+                return refused(explained, Reason::UnresolvedLimit);
+            }
             explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
             explained.backends.push(Choice {
                 backend: cluster.key().to_string(),
                 percent: 100.0,
                 stages: Vec::new(),
+                limits: Vec::new(),
                 refused: None,
                 cluster: Some(ClusterShown::new(cluster, now)),
             });
@@ -170,6 +183,10 @@ pub(super) fn explain(
     let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
     let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
     let Some(rule) = chosen else {
+        explained.limits = limits::describe(entry, &serving.tables);
+        if limits::are_closed(&serving.tables, entry) {
+            return refused(explained, Reason::UnresolvedLimit);
+        }
         return match entry.judge_request(&serving.tables, source, &request_head).verdict.into_result() {
             Ok(()) => refused(explained, Reason::NoRoute),
             Err(refusal) => {
@@ -178,7 +195,7 @@ pub(super) fn explain(
             }
         };
     };
-    let policies = PolicySet { rule: &rule.rule().authorizations, ..entry };
+    let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry };
     let decision = policies.judge_request(&serving.tables, source, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
@@ -205,16 +222,23 @@ pub(super) fn explain(
     let before = describe_head(&parts, scheme);
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
+    explained.limits = limits::describe(policies, &serving.tables);
+    let is_closed = limits::are_closed(&serving.tables, policies);
     let stages = rule.stages();
     let assumed = &mut explained.assumed;
     let mut run = |these| run(stages, these, &mut parts, &attributes, &original, assumed);
     // CORS answers a preflight before policies are asked.
-    let first = run(stages.before_policies());
-    if let (None, Some(refusal)) = (&first, &refusal) {
+    let (first, judged) = (stages.before(Position::Authentication), stages.before(Position::Authorization));
+    let mut ended = run(0..first);
+    if ended.is_none() && is_closed {
+        return refused(explained, Reason::UnresolvedLimit);
+    }
+    ended = ended.or_else(|| run(first..judged));
+    if let (None, Some(refusal)) = (&ended, &refusal) {
         explained.deny(refusal);
         return explained;
     }
-    match first.or_else(|| run(stages.behind_policies())) {
+    match ended.or_else(|| run(judged..usize::MAX)) {
         Some(ended) => explained.outcome = ended,
         None if passed.check(rule.hop()).is_err() => return refused(explained, Reason::Loop),
         None => {
@@ -308,6 +332,7 @@ impl Explained {
             };
             let policies = PolicySet::of_backend(cluster, &own);
             let decision = policies.judge_request(tables, source.routed_to(cluster, settings), &head);
+            choice.limits = limits::describe(policies, tables);
             choice.refused = decision.verdict.into_result().err().as_ref().map(describe_denial);
         }
         if !self.backends.is_empty() && self.backends.iter().all(|it| it.refused.is_some()) {
@@ -328,6 +353,7 @@ impl Explained {
                 backend: describe_target(&backend.target),
                 percent: (f64::from(backend.weight) / total as f64 * 1000.0).round() / 10.0,
                 stages: stages.map(describe_stages).unwrap_or_default(),
+                limits: Vec::new(),
                 refused: None,
                 cluster: cluster.map(|cluster| ClusterShown::new(cluster, now)),
             });
@@ -349,6 +375,7 @@ impl Display for Explained {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
+        self.limits.iter().try_for_each(|limit| writeln!(f, "limit    {limit}"))?;
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
         self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;
         self.observed.iter().try_for_each(|policy| writeln!(f, "observed {policy} would refuse it"))?;
@@ -356,6 +383,7 @@ impl Display for Explained {
         for choice in &self.backends {
             writeln!(f, "backend  {} ({} %)", choice.backend, choice.percent)?;
             choice.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
+            choice.limits.iter().try_for_each(|limit| writeln!(f, "         limit {limit}"))?;
             choice.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
             match &choice.cluster {
                 Some(cluster) if cluster.endpoints.is_empty() => writeln!(f, "         no endpoint: 503")?,
