@@ -35,6 +35,8 @@ impl StandIn {
             Kind::GatewayParameters => json!({}),
             // Nobody can say where their clients are, so it closes them.
             Kind::ClientPolicy => json!({ "targetRefs": targets, "clientAddress": {} }),
+            // It closes them as well: without limits nobody can say what passes. What only observes closes nothing.
+            Kind::RateLimitPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -60,6 +62,7 @@ impl StandIn {
             Object::GatewayClass(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::RateLimitPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

@@ -1,5 +1,6 @@
 //! What proxies get of a Gateway and of its ListenerSets.
 
+use super::limits::{carries_requests, limits};
 use super::listener::ListenerReport;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
@@ -184,6 +185,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: None,
             authorizations: Vec::new(),
+            limits: Vec::new(),
             address_source: AddressSource::Connection,
             closed: None,
         };
@@ -196,6 +198,7 @@ fn serve<'a>(
         made.resources.push(Resource::Listener(Arc::new(Listener {
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            limits: limits(reader, gateway, object, &plan.name, carries_requests(plan)),
             address_source: clients.source,
             ..resource
         })));

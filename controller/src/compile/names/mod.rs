@@ -3,6 +3,7 @@
 pub(in crate::compile) mod access;
 pub(in crate::compile) mod class;
 pub(in crate::compile) mod grant;
+pub(in crate::compile) mod limit;
 pub(in crate::compile) mod protocol;
 pub(in crate::compile) mod service;
 pub(in crate::compile) mod waypoint;

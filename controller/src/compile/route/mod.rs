@@ -22,6 +22,7 @@ pub(super) use written::Written;
 
 use crate::compile::ignored::Ignored;
 use crate::compile::policy::access::{RouteGateways, RoutePolicies, RouteServices};
+use crate::compile::policy::limit::RouteLimits;
 use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
@@ -64,6 +65,7 @@ impl Query<Cluster> for Resolve {
         };
         let settings = reader.settings();
         let policies = RoutePolicies::read(reader, route);
+        let limits = RouteLimits::read(reader, route);
         // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
         // where they are asked for.
         let (mut gateway, mut mesh) = (None, None);
@@ -79,10 +81,12 @@ impl Query<Cluster> for Resolve {
                 }
                 Outcome::Refused(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
             };
-            note_parent(&policies, route, &it.outcome, made);
+            if !policies.is_empty() || !limits.is_empty() {
+                note_parent(route, &it.outcome, made);
+            }
             let resolved = resolved.get_or_insert_with(|| {
                 let mut resolved = resolve(reader, route, &written, kind, scope);
-                resolved.body.judge(&policies, scope);
+                resolved.body.judge(&policies, &limits, scope);
                 resolved
             });
             let mut attached = attach::decide(reader, route, &it.outcome, made);
@@ -155,10 +159,7 @@ impl OfInput<Cluster> for Resolve {
 }
 
 /// Notes who serves a route that policies name, for the status of those.
-fn note_parent(policies: &RoutePolicies, route: &ObjectRef, outcome: &Outcome, made: &mut Made) {
-    if policies.is_empty() {
-        return;
-    }
+fn note_parent(route: &ObjectRef, outcome: &Outcome, made: &mut Made) {
     match outcome {
         Outcome::Listeners(claims) => {
             let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();

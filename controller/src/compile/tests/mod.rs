@@ -19,6 +19,7 @@ mod influence;
 mod isolation;
 mod l4;
 mod largest;
+mod limits;
 mod listener_sets;
 mod listeners;
 mod memory;
