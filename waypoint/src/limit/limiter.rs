@@ -26,7 +26,7 @@ pub struct Limiter {
 pub enum Order {
     /// By address alone, before it is known who asks.
     ByAddress,
-    /// By key.
+    /// By what else tells clients apart.
     Keyed,
     /// All requests together, last.
     Shared,
@@ -103,7 +103,7 @@ impl Limiter {
         self.requests
     }
 
-    /// …in this time…
+    /// …in this time, evenly spread…
     pub fn per(&self) -> Duration {
         self.per
     }

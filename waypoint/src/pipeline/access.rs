@@ -61,7 +61,7 @@ pub(super) struct PolicyCheck<'a, 't> {
 pub(super) enum Step {
     /// Counts by the address of the client, before anybody asks who that is.
     CountByAddress,
-    /// Judges who may.
+    /// Judges whether the client may ask.
     Judge,
     /// Counts by all other limits.
     Count,
@@ -112,7 +112,7 @@ impl<'t> PolicySet<'t> {
         self.listener.limits().iter().chain(self.rule.limits()).chain(self.service.limits())
     }
 
-    /// Whether anything counts.
+    /// Whether a limit counts requests there.
     pub fn has_limits(&self) -> bool {
         [self.listener, self.rule, self.service].into_iter().any(|it| !it.limits().is_empty())
     }
@@ -228,7 +228,12 @@ impl<'a> RequestSource<'a> {
 impl PolicyCheck<'_, '_> {
     /// All steps, where no stage stands between.
     pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
-        Step::ALL.into_iter().try_for_each(|step| self.take(step, parts))
+        let mut next = Step::FIRST;
+        while let Some(step) = next {
+            self.take(step, parts)?;
+            next = step.next();
+        }
+        Ok(())
     }
 
     /// Whether there is anything to do in a step.
@@ -268,8 +273,17 @@ impl PolicyCheck<'_, '_> {
 // === impl Step ===
 
 impl Step {
-    /// In the order in which they are taken.
-    pub(super) const ALL: [Self; 3] = [Self::CountByAddress, Self::Judge, Self::Count];
+    /// The one that is taken first.
+    pub(super) const FIRST: Option<Self> = Some(Self::CountByAddress);
+
+    /// The one that is taken behind it, if there is one.
+    pub(super) fn next(self) -> Option<Self> {
+        match self {
+            Self::CountByAddress => Some(Self::Judge),
+            Self::Judge => Some(Self::Count),
+            Self::Count => None,
+        }
+    }
 
     /// It is taken before the stages of this position.
     pub(crate) fn position(self) -> Position {

@@ -11,10 +11,10 @@ static UNKNOWN: LazyLock<AuthorizationKey> = LazyLock::new(|| "unknown backend".
 /// What names authorizations, which say who may, and limits, which say how often.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Guards<'t> {
-    /// Nothing does.
+    /// Nothing that names any.
     #[default]
     None,
-    /// A listener.
+    /// The listener that was chosen.
     Listener(&'t Listener),
     /// A rule of a route.
     Rule(&'t Rule),

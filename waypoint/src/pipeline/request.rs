@@ -161,8 +161,7 @@ async fn decide<'t>(
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    let (worker, tables) = (&*client.worker, &serving.tables);
-    let own = &worker.waypoint_key;
+    let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
     let entry = |listener| PolicySet::at_entry(tables, &client.origin, listener, own);
     if let Origin::Service(origin) = &client.origin {
         exchange.note(|it| it.backend = Some(origin.backend.clone()));
@@ -175,7 +174,8 @@ async fn decide<'t>(
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
             let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
-                PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                PolicyCheck { worker: &client.worker, tables, policies, source, exchange: &mut *exchange }
+                    .pass(parts)?;
             }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
@@ -197,7 +197,8 @@ async fn decide<'t>(
             // Who may not ask for anything here is not told which paths there are, nor what was wrong with the request.
             let (policies, source) = (entry(listener), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
-                PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                PolicyCheck { worker: &client.worker, tables, policies, source, exchange: &mut *exchange }
+                    .pass(parts)?;
             }
             return Err(reason.into());
         }
@@ -233,7 +234,7 @@ async fn decide<'t>(
         None
     } else {
         let source = RequestSource::from_client(client, caller, port);
-        Some(PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange })
+        Some(PolicyCheck { worker: &client.worker, tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
         (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
@@ -260,7 +261,8 @@ async fn decide<'t>(
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
         let source =
             RequestSource::from_client(client, caller, port).routed_to(cluster, &client.worker.settings);
-        PolicyCheck { worker, tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+        PolicyCheck { worker: &client.worker, tables, policies, source, exchange: &mut *exchange }
+            .pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut chain.mirrors);

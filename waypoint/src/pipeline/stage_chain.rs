@@ -65,15 +65,15 @@ impl<'t> StageChain<'t> {
         let mut request = context.request(parts, original, &mut self.mirrors, kept);
         let deadline = context.attributes.deadline;
         let Some(mut check) = check else { return run(stages, stages.all(), &mut request, deadline).await };
-        let mut from = 0;
-        for step in Step::ALL {
-            if !check.takes(step) {
-                continue;
+        let (mut from, mut next) = (0, Step::FIRST);
+        while let Some(step) = next {
+            next = step.next();
+            if check.takes(step) {
+                let to = stages.before(step.position());
+                run(stages, from..to, &mut request, deadline).await?;
+                check.take(step, request.parts)?;
+                from = to;
             }
-            let to = stages.before(step.position());
-            run(stages, from..to, &mut request, deadline).await?;
-            check.take(step, request.parts)?;
-            from = to;
         }
         run(stages, from..usize::MAX, &mut request, deadline).await
     }
