@@ -103,6 +103,25 @@ fn directory_of(text: &str) -> tempfile::TempDir {
 }
 
 #[test]
+fn a_limit_is_said_to_be_one_of_each_replica() {
+    let policy = "---
+apiVersion: fairway.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: { name: few, namespace: shop }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: books }]
+  local: [{ name: each, requests: 10, per: Minute, key: [{ type: ClientAddress }] }]
+";
+    let folder = directory_of(&format!("{GOOD}{policy}"));
+    let (code, said, complained) = check(folder.path(), &[]);
+    assert_eq!(code, 0, "{said}{complained}");
+    let text = "the limit is per replica: one counts, and lets pass up to 10 requests per Minute for each client address (each)";
+    for part in ["RateLimitPolicy shop/few", text, "0 errors, 0 warnings"] {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+}
+
+#[test]
 fn a_directory_in_order_passes_and_shows_every_condition() {
     let folder = directory_of(GOOD);
     let (code, said, complained) = check(folder.path(), &[]);

@@ -149,6 +149,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        limits: vec![],
     };
     let version = HeaderMatch {
         name: http::HeaderName::from_static("version"),
@@ -180,6 +181,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         security: fairway_config::model::BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     [
         Resource::Route(Arc::new(route)),
@@ -202,6 +204,7 @@ fn listener() -> Resource {
         closed: None,
         address_source: AddressSource::Connection,
         filters: vec![],
+        limits: vec![],
     }))
 }
 

@@ -20,7 +20,7 @@
 //! # Structure
 //!
 //! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request, [`address`] where a client is. They are
-//! pure. [`listen`] accepts,
+//! pure. [`limit`] counts requests. [`listen`] accepts,
 //! [`serve`] is the HTTP connections of clients, [`pipeline`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and
 //! [`datagram`] relay what is not HTTP.
 //! [`Waypoint`] puts the parts together; [`program`] is the command line around it.
@@ -59,6 +59,7 @@ mod fixtures;
 mod header_names;
 pub mod host;
 pub mod l4;
+pub mod limit;
 pub mod listen;
 pub mod pipeline;
 mod ports;

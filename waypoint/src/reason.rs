@@ -1,5 +1,6 @@
 //! Why the proxy itself answers a request, and with which status.
 
+use crate::limit::Refused;
 use crate::route::{BadRequest, TooLong};
 use crate::stage::Failure;
 use crate::wire::Ambiguity;
@@ -41,6 +42,10 @@ pub enum Reason {
     NoRoute,
     /// A policy does not let it pass.
     Denied,
+    /// A limit does not let it pass for now.
+    Limited(Refused),
+    /// A limit is not known, or cannot be carried out.
+    UnresolvedLimit,
     /// The request has passed the rule before.
     Loop,
     /// The rule has no backend to choose from.
@@ -93,11 +98,13 @@ impl Reason {
             Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::ListenerClosed
             | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
+            | Self::UnresolvedLimit
             | Self::Filter
             | Self::TlsPolicy => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoEndpoint | Self::Unreachable | Self::NoIdentity | Self::Refused => {
@@ -127,6 +134,8 @@ impl Reason {
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",
+            Self::Limited(_) => "limited",
+            Self::UnresolvedLimit => "unresolved_limit",
             Self::Loop => "loop",
             Self::NoBackend => "no_backend",
             Self::UnresolvedBackend => "unresolved_backend",
@@ -147,7 +156,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 32] = [
+    pub const LABELS: [&'static str; 34] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -164,6 +173,8 @@ impl Reason {
         "misdirected",
         "no_route",
         "denied",
+        "limited",
+        "unresolved_limit",
         "loop",
         "no_backend",
         "unresolved_backend",
@@ -213,6 +224,8 @@ impl Reason {
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
             Self::Denied => "Access denied.\n",
+            Self::Limited(_) => "Too many requests.\n",
+            Self::UnresolvedLimit => "A limit cannot be carried out.\n",
             Self::Loop => "The request has passed this route before.\n",
             Self::NoBackend => "The route has no backend.\n",
             Self::UnresolvedBackend => "The route's backend cannot be resolved.\n",
@@ -254,12 +267,14 @@ impl Reason {
         match self {
             Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
             Self::Denied => "7",                            // PERMISSION_DENIED
+            Self::Limited(_) => "8",                        // RESOURCE_EXHAUSTED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
             Self::ListenerClosed
             | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
+            | Self::UnresolvedLimit
             | Self::Filter
             | Self::TlsPolicy => "14",
             _ => match self.status().as_u16() {

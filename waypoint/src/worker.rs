@@ -1,6 +1,7 @@
 //! What one worker serves with. Nothing in it is shared with another thread but what never changes.
 
 use crate::connection::Connections;
+use crate::limit::Nanos;
 use crate::ports::Ports;
 use crate::settings::ProxySettings;
 use crate::shares::{MirrorPlaces, Shares};
@@ -139,6 +140,11 @@ impl Worker {
     /// A point in time as endpoints count it.
     pub fn moment(&self, at: Instant) -> Moment {
         Moment(u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// A point in time as limits count it.
+    pub fn nanos(&self, at: Instant) -> Nanos {
+        Nanos::after(at.saturating_duration_since(self.epoch))
     }
 
     /// Once a second: ends what waits too long.

@@ -28,6 +28,7 @@ pub async fn play(environment: &Environment, report: &mut Report) {
     report.note_result("a prefix is rewritten", rewrite(environment).await);
     report.note_result("old paths are redirected", redirect(environment).await);
     report.note_result("plain HTTP is redirected to HTTPS", to_https(environment).await);
+    report.note_result("the fourth request for the sale is one too many", limited(environment).await);
     report.note_result("a host that nobody has answers 404", host_of_nobody(environment).await);
     report.note_result("from the Gateway on it is mTLS", tunnelled(environment).await);
 }
@@ -67,6 +68,18 @@ async fn redirect(environment: &Environment) -> anyhow::Result<(bool, String)> {
     let location = answer.header("location").unwrap_or_default();
     let held = answer.status.as_u16() == 302 && location == "https://www.bookshop.example/catalog/7";
     Ok((held, format!("{} to {location}", answer.status.as_u16())))
+}
+
+async fn limited(environment: &Environment) -> anyhow::Result<(bool, String)> {
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        let answer = https(environment, "store", &Ask { path: "/sale", ..Ask::default() }).await?;
+        statuses.push(answer.status.as_u16());
+    }
+    // Also while the limit of clients is used up, other pages are there.
+    let other = https(environment, "store", &Ask { path: "/", ..Ask::default() }).await?;
+    let held = statuses == [200, 200, 200, 429] && other.status.is_success();
+    Ok((held, format!("{statuses:?}, another page {}", other.status.as_u16())))
 }
 
 async fn to_https(environment: &Environment) -> anyhow::Result<(bool, String)> {

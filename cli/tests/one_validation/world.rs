@@ -167,6 +167,47 @@ fn policy() -> impl Strategy<Value = Value> {
     })
 }
 
+fn rate_limits() -> impl Strategy<Value = Value> {
+    let target = select(vec![
+        json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" }),
+        json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g", "sectionName": "l0" }),
+        json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r" }),
+        json!({ "group": "", "kind": "Service", "name": "web" }),
+    ]);
+    let key = select(vec![
+        json!([{ "type": "ClientAddress" }]),
+        json!([{ "type": "Identity" }, { "type": "Header", "name": "X-Key" }]),
+        json!([{ "type": "Header", "name": "a b" }]),
+        json!([]),
+    ]);
+    let matches = select(vec![
+        json!([{ "methods": ["GET", "odd"], "paths": [{ "value": "/a/" }] }]),
+        json!([{ "hosts": ["*.ex", "A.EX."] }, { "headers": [{ "name": "A", "value": "é" }] }]),
+        json!([{ "paths": [{ "type": "Exact", "value": "/a//b;c/%2f" }] }]),
+        json!([{}]),
+        json!([]),
+    ]);
+    let numbers = (
+        select(&[0, 1, 1000, 1_000_000, 1_000_001][..]),
+        select(&["Second", "Minute", "Hour", "Day", "Week"][..]),
+    );
+    let parts = (target, numbers, prop::option::of(key), prop::option::of(matches), any::<bool>());
+    parts.prop_map(|(target, (requests, per), key, matches, is_observed)| {
+        let mut limit = json!({ "requests": requests, "per": per });
+        if let Some(key) = key {
+            limit["key"] = key;
+        }
+        if let Some(matches) = matches {
+            limit["matches"] = matches;
+        }
+        let mut spec = json!({ "targetRefs": [target], "local": [limit, { "name": "b", "requests": 1, "per": "Second" }] });
+        if is_observed {
+            spec["mode"] = "Observe".into();
+        }
+        object("fairway.dev/v1alpha1", "RateLimitPolicy", "rate", spec)
+    })
+}
+
 fn l4_route() -> impl Strategy<Value = Value> {
     let parents = select(vec![
         json!([{ "name": "g" }]),
@@ -360,7 +401,7 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
     let parts = (
         gateway(),
         some(listener_set().boxed()),
-        some(policy().boxed()),
+        (some(policy().boxed()), some(rate_limits().boxed())),
         prop::collection::vec(l4_route(), 0..2),
         service(),
         some(slice().boxed()),
@@ -368,12 +409,12 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
         some(super::routes().boxed()),
         (any::<bool>(), access_policies()),
     );
-    parts.prop_map(|(gateway, set, policy, l4, service, slice, pod, route, (is_meshed, access))| {
+    parts.prop_map(|(gateway, set, (policy, limits), l4, service, slice, pod, route, (is_meshed, access))| {
         let mesh = if is_meshed { "enabled" } else { "disabled" };
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop", "labels": { "fairway.dev/mesh": mesh } } });
         let mut all = held();
         all.extend([namespace, gateway, service]);
-        all.extend([set, policy, slice, pod, route].into_iter().flatten());
+        all.extend([set, policy, limits, slice, pod, route].into_iter().flatten());
         all.extend(l4);
         all.extend(access);
         all

@@ -7,6 +7,7 @@ mod clients;
 mod drain;
 mod edits;
 mod flags;
+mod limits;
 mod mistakes;
 mod program;
 mod shop;

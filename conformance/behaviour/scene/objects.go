@@ -82,6 +82,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"ReferenceGrant":          {Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"},
 	"AccessPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "accesspolicies"},
 	"ClientPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "clientpolicies"},
+	"RateLimitPolicy":         {Group: "fairway.dev", Version: "v1alpha1", Resource: "ratelimitpolicies"},
 	"GatewayParameters":       {Group: "fairway.dev", Version: "v1alpha1", Resource: "gatewayparameters"},
 }
 

@@ -10,7 +10,6 @@
 use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
 use super::{Drain, Scale};
-use crate::provision::ProxyClass;
 use crate::resources::gateway_parameters::LoggedRequests;
 use crate::resources::proxy_pod::{self, Flag};
 use fairway_config::model::MESH_LABEL;
@@ -63,11 +62,7 @@ fn replicas(planned: Planned<'_>) -> Option<i32> {
     match planned.proxy.parameters.scale {
         Some(Scale::Fixed(count)) => Some(count),
         Some(Scale::Automatic { .. }) => None,
-        None => Some(match planned.proxy.class {
-            ProxyClass::Gateway => 1,
-            // Without its waypoint a Service that needs it cannot be reached at all.
-            ProxyClass::Waypoint => 2,
-        }),
+        None => Some(planned.proxy.class.usual_replicas()),
     }
 }
 

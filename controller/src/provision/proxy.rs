@@ -104,3 +104,16 @@ impl ProxyService {
         Self { name: service_account.clone(), routability: Routability::Default, address: None }
     }
 }
+
+// === impl ProxyClass ===
+
+impl ProxyClass {
+    /// How many replicas there are where nobody says.
+    pub fn usual_replicas(self) -> i32 {
+        match self {
+            Self::Gateway => 1,
+            // Without its waypoint a Service that needs it cannot be reached at all.
+            Self::Waypoint => 2,
+        }
+    }
+}

@@ -7,6 +7,7 @@
 mod reading;
 
 pub use reading::Reading;
+pub(in crate::resources) use reading::named;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

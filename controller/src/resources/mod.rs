@@ -23,6 +23,7 @@ mod object;
 pub(crate) mod probe;
 mod provenance;
 pub(crate) mod proxy_pod;
+pub mod rate_limit_policy;
 mod secret;
 mod selector;
 mod static_pod;

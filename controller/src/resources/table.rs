@@ -123,6 +123,11 @@ macro_rules! for_each_kind {
                     kind: "ClientPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
                     spec: client_policy::Reading,
                 }
+                /// A RateLimitPolicy: how often requests may come.
+                RateLimitPolicy {
+                    kind: "RateLimitPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
+                    spec: rate_limit_policy::Reading,
+                }
             }
             unhandled {
                 /// An XBackendTrafficPolicy: retry budgets and session persistence of a Service.

@@ -1,5 +1,7 @@
 //! Why the spec of a policy cannot be understood. A policy with a field that is passed over could mean less than its author wrote.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Why a policy cannot be understood.
@@ -18,7 +20,9 @@ pub(super) fn passed_over(written: &Value, read: &Value, in_rules: bool) -> Opti
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(name, value)| {
             let inner = match read.get(name) {
-                Some(read) => passed_over(value, read, in_rules || name == "rules")?,
+                Some(read) => {
+                    passed_over(value, read, in_rules || matches!(name.as_str(), "rules" | "local"))?
+                }
                 None if value.is_null() && in_rules => {
                     here("it has no value; write one, or leave the field out")
                 }
@@ -36,6 +40,17 @@ pub(super) fn passed_over(written: &Value, read: &Value, in_rules: bool) -> Opti
             })
         }
         _ => None,
+    }
+}
+
+/// What was written, if all of it can be read. A field that is passed over would make a policy wider than it was meant.
+pub(super) fn read<S: Serialize + DeserializeOwned>(written: &Value) -> Result<S, Unreadable> {
+    let spec: S = serde_path_to_error::deserialize(written)
+        .map_err(|error| Unreadable { field: error.path().to_string(), reason: error.inner().to_string() })?;
+    let read = serde_json::to_value(&spec).unwrap_or_default();
+    match passed_over(written, &read, false) {
+        None => Ok(spec),
+        Some(unreadable) => Err(unreadable),
     }
 }
 

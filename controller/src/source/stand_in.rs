@@ -37,6 +37,8 @@ impl StandIn {
             Kind::ClientPolicy => json!({ "targetRefs": targets }),
             // It has no listeners: what it opens stays shut. It is there, so that what was said of it is not taken away.
             Kind::ListenerSet => json!({ "parentRef": written["spec"]["parentRef"], "listeners": [] }),
+            // It closes them as well: without limits nobody can say what passes. What only observes closes nothing.
+            Kind::RateLimitPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -63,6 +65,7 @@ impl StandIn {
             Object::GatewayClass(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::RateLimitPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

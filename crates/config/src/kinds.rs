@@ -37,6 +37,8 @@ macro_rules! for_each_kind {
             }
             /// A route that does not look into what it carries.
             L4Route { table: l4_routes, key: RouteKey = |it| it.key.clone(), wire: l4_route }
+            /// How often requests may come.
+            RateLimit { table: rate_limits, key: RateLimitKey = |it| it.name.clone().into(), wire: rate_limit }
         }
     };
 }

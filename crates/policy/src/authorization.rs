@@ -72,7 +72,8 @@ impl Rule {
         Self { name: None, conditions }
     }
 
-    fn matches(&self, attributes: &Attributes<'_>, action: Action) -> bool {
+    /// Whether every condition holds. What cannot be judged holds in a Deny, and not in an Allow.
+    pub fn matches(&self, attributes: &Attributes<'_>, action: Action) -> bool {
         self.conditions.iter().all(|it| it.holds(attributes, action))
     }
 }

@@ -1,6 +1,6 @@
 //! The labels that tell series apart, and the families they belong to.
 
-use crate::outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
+use crate::outcome::{LimitDecision, Outcome, Plaintext, PolicyDecision, ResponseClass};
 use fairway_config::model::{BackendKey, RouteKey};
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
@@ -91,6 +91,15 @@ pub struct PolicyLabels {
     pub policy: Arc<str>,
     /// The rule that matched; none where the policy allows something and no rule of it matched.
     pub rule: Option<RuleName>,
+}
+
+/// A limit of a policy that says how often requests may come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LimitLabels {
+    /// `<namespace>/<name>` of the policy.
+    pub policy: Arc<str>,
+    /// The limit: its name, or its place in the policy.
+    pub limit: RuleName,
 }
 
 // === impl RuleName ===
@@ -208,6 +217,21 @@ impl Family for PolicyLabels {
     fn values(&self) -> Vec<Cow<'_, str>> {
         let rule = self.rule.as_ref().map(ToString::to_string).unwrap_or_default();
         vec![(&*self.policy).into(), rule.into()]
+    }
+}
+
+// === impl LimitLabels ===
+
+impl Family for LimitLabels {
+    const NAME: &'static str = "rate_limit_decisions";
+    const HELP: &'static str = "Requests that a limit refuses, or would refuse if it were enforced";
+    const LABELS: &'static [&'static str] = &["policy", "limit"];
+    const RESULT: &'static str = "decision";
+    const RESULTS: &'static [&'static str] = &LimitDecision::LABELS;
+    const MEASURED: Option<&'static str> = None;
+
+    fn values(&self) -> Vec<Cow<'_, str>> {
+        vec![(&*self.policy).into(), self.limit.to_string().into()]
     }
 }
 

@@ -70,9 +70,10 @@ pub use access_log::{AccessLog, ClientAddress, Details, RequestLine};
 pub use count::{Count, Padded, PerWorker};
 pub use id::{ConnectionId, Ids, REQUEST_ID, Trust};
 pub use labels::{
-    ConnectionLabels, Direction, Family, OTHER, PlaintextLabels, PolicyLabels, RequestLabels, RuleName,
+    ConnectionLabels, Direction, Family, LimitLabels, OTHER, PlaintextLabels, PolicyLabels, RequestLabels,
+    RuleName,
 };
-pub use outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
+pub use outcome::{LimitDecision, Outcome, Plaintext, PolicyDecision, ResponseClass};
 pub use record::{Record, Recorder};
 pub use series::{MAX_RESULTS, Series, SeriesTable};
 pub use telemetry::{DEFAULT_SERIES, Telemetry};

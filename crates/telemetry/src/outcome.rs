@@ -66,6 +66,15 @@ pub enum PolicyDecision {
     WouldDeny,
 }
 
+/// What a limit decided against a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitDecision {
+    /// It is refused, with 429.
+    Limited,
+    /// It passes, as the policy is only observed.
+    WouldLimit,
+}
+
 // === impl Outcome ===
 
 impl Outcome {
@@ -152,6 +161,19 @@ impl PolicyDecision {
         match self {
             Self::Denied => 0,
             Self::WouldDeny => 1,
+        }
+    }
+}
+
+// === impl LimitDecision ===
+
+impl LimitDecision {
+    pub(crate) const LABELS: [&'static str; 2] = ["limited", "would_limit"];
+
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Limited => 0,
+            Self::WouldLimit => 1,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::access_log::{AccessLog, Details, Measured, RequestLine, Sampled};
 use crate::id::{ConnectionId, Ids, REQUEST_ID, Trust};
-use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, PolicyLabels, RequestLabels};
+use crate::labels::{ConnectionLabels, Direction, LimitLabels, PlaintextLabels, PolicyLabels, RequestLabels};
 use crate::line_budget::LineBudget;
-use crate::outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
+use crate::outcome::{LimitDecision, Outcome, Plaintext, PolicyDecision, ResponseClass};
 use crate::series::{Series, Tally};
 use crate::telemetry::Telemetry;
 use fairway_identity::SpiffeId;
@@ -87,6 +87,13 @@ impl Recorder {
 
     /// Counts what a policy decided against a request or a connection.
     pub fn count_policy(&self, series: &Series<PolicyLabels>, decision: PolicyDecision) {
+        if let Some(tally) = series.tally(self.worker) {
+            tally.count(decision.index());
+        }
+    }
+
+    /// Counts what a limit decided against a request.
+    pub fn count_limit(&self, series: &Series<LimitLabels>, decision: LimitDecision) {
         if let Some(tally) = series.tally(self.worker) {
             tally.count(decision.index());
         }

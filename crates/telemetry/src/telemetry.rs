@@ -2,7 +2,7 @@
 
 use crate::access_log::AccessLog;
 use crate::labels::{
-    ConnectionLabels, Direction, Family, OTHER, PlaintextLabels, PolicyLabels, RequestLabels,
+    ConnectionLabels, Direction, Family, LimitLabels, OTHER, PlaintextLabels, PolicyLabels, RequestLabels,
 };
 use crate::record::Recorder;
 use crate::series::{Budget, Reading, Series, SeriesTable, Sum};
@@ -35,6 +35,7 @@ struct Shared {
     connections: SeriesTable<ConnectionLabels>,
     plaintext: SeriesTable<PlaintextLabels>,
     policies: SeriesTable<PolicyLabels>,
+    limits: SeriesTable<LimitLabels>,
     /// Requests that no rule took.
     unmatched: Series<RequestLabels>,
     /// Connections of which nothing is known, by direction.
@@ -53,6 +54,7 @@ impl Telemetry {
         let connections = SeriesTable::new(workers, budget.clone());
         let plaintext = SeriesTable::new(workers, budget.clone());
         let policies = SeriesTable::new(workers, budget.clone());
+        let limits = SeriesTable::new(workers, budget.clone());
         let directions = [Direction::Outbound, Direction::Inbound, Direction::Plaintext, Direction::Listener];
         let unmatched = requests.pinned(RequestLabels::default());
         let unknown = directions.map(|it| connections.pinned(ConnectionLabels::new(it)));
@@ -64,6 +66,7 @@ impl Telemetry {
             connections,
             plaintext,
             policies,
+            limits,
             unmatched,
             unknown,
         }))
@@ -101,6 +104,11 @@ impl Telemetry {
         &self.0.policies
     }
 
+    /// What limits refuse, by policy and limit.
+    pub fn limits(&self) -> &SeriesTable<LimitLabels> {
+        &self.0.limits
+    }
+
     pub(crate) fn unmatched(&self) -> &Series<RequestLabels> {
         &self.0.unmatched
     }
@@ -129,7 +137,8 @@ impl Collector for Telemetry {
         let denied = encode_family(&shared.requests, &mut encoder)?
             + encode_family(&shared.connections, &mut encoder)?
             + encode_family(&shared.plaintext, &mut encoder)?
-            + encode_family(&shared.policies, &mut encoder)?;
+            + encode_family(&shared.policies, &mut encoder)?
+            + encode_family(&shared.limits, &mut encoder)?;
         for (name, help, value) in [
             ("series", "Series in use, of those that the budget allows", shared.budget.used()),
             ("series_limit", "Series that the budget allows", shared.budget.limit()),

@@ -12,7 +12,7 @@ use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::ports::PortId;
 use crate::shares::Share;
 use crate::table::{BoundListener, Tables};
-use crate::telemetry::{Observed, StreamCounters, StreamKind, StreamRecord};
+use crate::telemetry::{BytesRefusal, Observed, StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::dialled::Looped;
@@ -283,7 +283,7 @@ fn judge(
     listener: &BoundListener,
     cluster: &Cluster,
     key: &ClientKey,
-) -> Result<Observed, fairway_policy::PolicyRefusal> {
+) -> Result<Observed, BytesRefusal> {
     let (entry, source) = entry(listener, key);
     access::admit_connection(worker, &serving.tables, entry, cluster, source)
 }

@@ -10,7 +10,7 @@ use crate::ports::tls::handshake;
 use crate::serve::{detect_http, serve_http};
 use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::Tables;
-use crate::telemetry::{Observed, StreamKind, StreamRecord};
+use crate::telemetry::{BytesRefusal, Observed, StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
@@ -164,7 +164,7 @@ impl Arrival {
         entry: PolicySet<'_>,
         backend: &Cluster,
         port: u16,
-    ) -> Result<Observed, fairway_policy::PolicyRefusal> {
+    ) -> Result<Observed, BytesRefusal> {
         let source = RequestSource::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
         access::admit_connection(&self.worker, tables, entry, backend, source)
     }

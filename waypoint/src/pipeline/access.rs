@@ -1,5 +1,5 @@
 //! Whether policies let a request or a connection pass: those of the listener that it came by, of the rule that takes it, and
-//! of the Service that it is for.
+//! of the Service that it is for. They are those that say who may, here, and those that say how often ([`limits`]).
 //!
 //! A Service's policies judge what is asked of the Service and what is routed to it, at the proxy that goes straight to its
 //! endpoints. Where the Service requires a waypoint that is the waypoint, so that nothing is judged twice.
@@ -7,31 +7,31 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Client, Origin, Reason, ServiceOrigin};
+use super::guards::Guards;
+use super::{Client, Origin, Reason, ServiceOrigin, limits};
 use crate::route::RequestHead;
 use crate::settings::ProxySettings;
+use crate::stage::Position;
 use crate::table::Tables;
-use crate::telemetry::{Exchange, Observed};
+use crate::telemetry::{BytesRefusal, Exchange, Observed};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
-use fairway_config::model::{AuthorizationKey, BackendKey, Listener, SpiffeId};
+use fairway_config::model::{AuthorizationKey, BackendKey, Listener, RateLimitKey, SpiffeId};
 use fairway_policy::{Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, evaluate};
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
-use std::slice;
-use std::sync::LazyLock;
 
-/// The authorizations that judge a request or a connection, by the names that the configuration has for them.
+/// What judges and counts a request or a connection, in the order of the levels: Gateway, route, Service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PolicySet<'t> {
-    /// Those of the listener.
-    pub listener: &'t [AuthorizationKey],
-    /// Those of the route's rule.
-    pub rule: &'t [AuthorizationKey],
-    /// Those of a Service.
-    pub service: &'t [AuthorizationKey],
+    /// What the listener names.
+    pub listener: Guards<'t>,
+    /// What the route's rule names.
+    pub rule: Guards<'t>,
+    /// What a Service names.
+    pub service: Guards<'t>,
 }
 
 /// Who asks, as far as policies look at it.
@@ -49,10 +49,24 @@ pub(crate) struct RequestSource<'a> {
 
 /// Policies that one request is checked against, at one step of the pipeline.
 pub(super) struct PolicyCheck<'a, 't> {
+    pub worker: &'a Worker,
     pub tables: &'t Tables,
     pub policies: PolicySet<'t>,
     pub source: RequestSource<'a>,
+    /// Whether what the listener counts by address was counted before its filters.
+    pub is_counted_at_listener: bool,
     pub exchange: &'a mut Exchange,
+}
+
+/// What a check does between the stages of a rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Counts by the address of the client, before anybody asks who that is.
+    CountByAddress,
+    /// Judges whether the client may ask.
+    Judge,
+    /// Counts by all other limits.
+    Count,
 }
 
 // === impl PolicySet ===
@@ -69,7 +83,7 @@ impl<'t> PolicySet<'t> {
             Origin::Gateway { .. } => Self::of_listener(listener),
             Origin::Service(origin) => Self {
                 listener: of_tunnel(tables, origin),
-                rule: &[],
+                rule: Guards::None,
                 service: of_service(tables, origin, own),
             },
         }
@@ -77,8 +91,7 @@ impl<'t> PolicySet<'t> {
 
     /// What judges all that comes by a listener.
     pub fn of_listener(listener: Option<&'t Listener>) -> Self {
-        let listener = listener.map(|it| &*it.authorizations).unwrap_or_default();
-        Self { listener, ..Self::default() }
+        Self { listener: listener.map(Guards::Listener).unwrap_or_default(), ..Self::default() }
     }
 
     /// The same for a connection that was accepted earlier: its listener's policies may have changed since.
@@ -88,12 +101,27 @@ impl<'t> PolicySet<'t> {
 
     /// What judges all that goes to a backend.
     pub fn of_backend(cluster: &'t Cluster, own: &BackendKey) -> Self {
-        Self { service: of_cluster(cluster, own), ..Self::default() }
+        Self { service: Guards::of_cluster(cluster, own), ..Self::default() }
     }
 
-    /// Whether no authorization applies: everything passes.
+    /// Whether nothing judges and nothing counts: everything passes.
     pub fn is_open(&self) -> bool {
         self.listener.is_empty() && self.rule.is_empty() && self.service.is_empty()
+    }
+
+    /// The names of all limits, level by level.
+    pub fn limits(self) -> impl Iterator<Item = &'t RateLimitKey> {
+        self.listener.limits().iter().chain(self.rule.limits()).chain(self.service.limits())
+    }
+
+    /// Whether a limit counts requests there.
+    pub fn has_limits(&self) -> bool {
+        [self.listener, self.rule, self.service].into_iter().any(|it| !it.limits().is_empty())
+    }
+
+    /// Whether anything says who may.
+    fn judges(&self) -> bool {
+        [self.listener, self.rule, self.service].into_iter().any(|it| !it.authorizations().is_empty())
     }
 
     /// Judges a connection of which only the bytes are known. What is refused counts.
@@ -102,16 +130,18 @@ impl<'t> PolicySet<'t> {
         worker: &Worker,
         tables: &'t Tables,
         source: RequestSource<'_>,
-    ) -> Result<Observed, PolicyRefusal> {
+    ) -> Result<Observed, BytesRefusal> {
         if self.is_open() {
             return Ok(None);
         }
-        settle(worker, tables, self.judge(tables, &source.attributes(None)))
+        limits::admit_bytes(worker, tables, *self, source)?;
+        Ok(settle(worker, tables, self.judge(tables, &source.attributes(None)))?)
     }
 
     /// Whether a connection of which only the bytes are known passes. Nothing is counted.
     pub fn lets_bytes_pass(&self, tables: &'t Tables, source: RequestSource<'_>) -> bool {
-        self.judge(tables, &source.attributes(None)).verdict.is_allowed()
+        limits::let_bytes_pass(tables, *self, source)
+            && self.judge(tables, &source.attributes(None)).verdict.is_allowed()
     }
 
     /// Judges a request by its head. Nothing is counted here.
@@ -134,45 +164,33 @@ impl<'t> PolicySet<'t> {
                 authorization: tables.access().authorization(name),
             })
         };
-        let attached = at(Level::Gateway, self.listener)
-            .chain(at(Level::Route, self.rule))
-            .chain(at(Level::Service, self.service));
+        let attached = at(Level::Gateway, self.listener.authorizations())
+            .chain(at(Level::Route, self.rule.authorizations()))
+            .chain(at(Level::Service, self.service.authorizations()));
         evaluate(attached, attributes)
     }
 }
 
-/// The authorizations of the listener by which a tunnel came, as they are now; as they were then if it is no more.
-fn of_tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> &'t [AuthorizationKey] {
+/// What the listener names by which a tunnel came, as it is now; as it was then if it is no more.
+fn of_tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> Guards<'t> {
     origin.listener.as_ref().map(|it| of_earlier(tables, it)).unwrap_or_default()
 }
 
-/// The authorizations of a listener that was chosen earlier, as they are now; as they were then if it is no more.
-fn of_earlier<'t>(tables: &'t Tables, then: &'t Listener) -> &'t [AuthorizationKey] {
-    if then.authorizations.is_empty() && !tables.guards_listeners() {
-        return &[];
+/// What a listener names that was chosen earlier, as it is now; as it was then if it is no more.
+fn of_earlier<'t>(tables: &'t Tables, then: &'t Listener) -> Guards<'t> {
+    if !then.is_guarded() && !tables.guards_listeners() {
+        return Guards::None;
     }
     let now = tables.sockets().flat_map(|it| it.listeners()).find(|it| it.listener.key == then.key);
-    now.map_or(&then.authorizations, |it| &it.listener.authorizations)
+    Guards::Listener(now.map_or(then, |it| &it.listener))
 }
 
-/// Those of the Service that was asked.
-fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) -> &'t [AuthorizationKey] {
+/// What the Service names that was asked.
+fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) -> Guards<'t> {
     if !tables.guards_backends() {
-        return &[];
+        return Guards::None;
     }
-    tables.service_cluster(&origin.backend).map(|it| of_cluster(it, own)).unwrap_or_default()
-}
-
-/// What judges at a backend of which only the endpoints are known: nobody knows what guards it, so nobody is let in.
-static UNKNOWN: LazyLock<AuthorizationKey> = LazyLock::new(|| "unknown backend".into());
-
-/// Those of a backend's Service, if this proxy goes straight to its endpoints.
-fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationKey] {
-    match cluster.via() {
-        Some((waypoint, _)) if waypoint != own => &[],
-        _ if cluster.is_unknown() => slice::from_ref(&*UNKNOWN),
-        _ => cluster.authorizations(),
-    }
+    tables.service_cluster(&origin.backend).map(|it| Guards::of_cluster(it, own)).unwrap_or_default()
 }
 
 // === impl RequestSource ===
@@ -202,32 +220,78 @@ impl<'a> RequestSource<'a> {
         Self { peer, port, ..self }
     }
 
-    fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
+    pub(super) fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
         Attributes { peer: self.peer, client: self.address, port: self.port, request }
     }
 }
 
 // === impl PolicyCheck ===
 
-impl<'t> PolicyCheck<'_, 't> {
-    /// Lets a request pass, or says that policies refuse it.
+impl<'a, 't> PolicyCheck<'a, 't> {
+    pub(super) fn new(
+        worker: &'a Worker,
+        tables: &'t Tables,
+        policies: PolicySet<'t>,
+        source: RequestSource<'a>,
+        exchange: &'a mut Exchange,
+    ) -> Self {
+        Self { worker, tables, policies, source, is_counted_at_listener: false, exchange }
+    }
+
+    /// Of a request whose listener may have filters: then [`Self::admit`] has counted it there by its address.
+    pub(super) fn behind_filters(self, has_filters: bool) -> Self {
+        Self { is_counted_at_listener: has_filters, ..self }
+    }
+
+    /// All steps, where no stage stands between.
     pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
-        let Decision { verdict, observed } = self.judge(parts)?;
+        let mut next = Step::FIRST;
+        while let Some(step) = next {
+            self.take(step, parts)?;
+            next = step.next();
+        }
+        Ok(())
+    }
+
+    /// Whether there is anything to do in a step.
+    pub(super) fn takes(&self, step: Step) -> bool {
+        match step {
+            Step::CountByAddress | Step::Count => self.policies.has_limits(),
+            Step::Judge => self.policies.judges(),
+        }
+    }
+
+    /// Lets a request pass, or says why not.
+    pub(super) fn take(&mut self, step: Step, parts: &Parts) -> Result<(), Reason> {
+        match step {
+            Step::CountByAddress => limits::count(self, true, parts),
+            Step::Judge => self.judge(parts),
+            Step::Count => limits::count(self, false, parts),
+        }
+    }
+
+    /// The first two steps by the listener, before its filters see a request. What the rule names is not known yet, and the listener judges
+    /// again what the filters make of the request: what policies only observe is counted there.
+    pub(super) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
+        self.take(Step::CountByAddress, parts)?;
+        if !self.policies.judges() {
+            return Ok(());
+        }
+        let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+        let decision = self.policies.judge_request(self.tables, self.source, &head);
+        self.settle(decision.verdict.into_result())
+    }
+
+    fn judge(&mut self, parts: &Parts) -> Result<(), Reason> {
+        if !self.policies.judges() {
+            return Ok(());
+        }
+        let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+        let Decision { verdict, observed } = self.policies.judge_request(self.tables, self.source, &head);
         if let Some(refusal) = observed {
             self.exchange.observed(&refusal, self.tables.access());
         }
         self.settle(verdict.into_result())
-    }
-
-    /// The same for a request that is judged again further on: what policies only observe is counted there.
-    pub(super) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
-        let decision = self.judge(parts)?;
-        self.settle(decision.verdict.into_result())
-    }
-
-    fn judge(&self, parts: &Parts) -> Result<Decision<'t>, Reason> {
-        let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-        Ok(self.policies.judge_request(self.tables, self.source, &head))
     }
 
     fn settle(&mut self, verdict: Result<(), PolicyRefusal>) -> Result<(), Reason> {
@@ -235,6 +299,31 @@ impl<'t> PolicyCheck<'_, 't> {
             self.exchange.denied(&refusal, self.tables.access());
             Reason::Denied
         })
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// The one that is taken first.
+    pub(super) const FIRST: Option<Self> = Some(Self::CountByAddress);
+
+    /// The one that is taken behind it, if there is one.
+    pub(super) fn next(self) -> Option<Self> {
+        match self {
+            Self::CountByAddress => Some(Self::Judge),
+            Self::Judge => Some(Self::Count),
+            Self::Count => None,
+        }
+    }
+
+    /// It is taken before the stages of this position.
+    pub(crate) fn position(self) -> Position {
+        match self {
+            Self::CountByAddress => Position::Authentication,
+            Self::Judge => Position::Authorization,
+            Self::Count => Position::Limit,
+        }
     }
 }
 
@@ -246,7 +335,7 @@ pub(crate) fn admit_connection(
     entry: PolicySet<'_>,
     backend: &Cluster,
     source: RequestSource<'_>,
-) -> Result<Observed, PolicyRefusal> {
+) -> Result<Observed, BytesRefusal> {
     let observed = entry.admits(worker, tables, source)?;
     if is_asked(backend, source) {
         return Ok(observed);
@@ -281,6 +370,10 @@ pub(super) fn admits_copy(
     let policies = PolicySet::of_backend(cluster, &worker.waypoint_key);
     if policies.is_open() || is_asked(cluster, source) {
         return true;
+    }
+    // A copy takes no place, but what closes a Service closes it for copies as well.
+    if limits::are_closed(tables, policies) {
+        return false;
     }
     let Ok(head) = RequestHead::read(parts) else { return false };
     let source = source.routed_to(cluster, &worker.settings);

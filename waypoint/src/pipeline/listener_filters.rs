@@ -33,7 +33,7 @@ pub(super) struct Entrance<'c, 't> {
     /// The certificate for backends that ask for one.
     pub shown: Option<&'t CertificateKey>,
     /// Those of the listener. They judge a request as it came, so that nobody is asked for whom nobody may, and again with those of
-    /// its route as the filters have left it.
+    /// its route as the filters have left it. What they count by address is counted here, so that nobody is asked more often than that.
     pub policies: PolicySet<'t>,
 }
 
@@ -48,8 +48,7 @@ pub(super) async fn pass<'t>(
     let Entrance { client, caller, serving, port, shown, policies } = entrance;
     if !policies.is_open() {
         let source = RequestSource::from_client(client, caller, port);
-        let tables = &serving.tables;
-        PolicyCheck { tables, policies, source, exchange: &mut *exchange }.admit(parts)?;
+        PolicyCheck::new(&client.worker, &serving.tables, policies, source, exchange).admit(parts)?;
     }
     // Taken before the filters, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);

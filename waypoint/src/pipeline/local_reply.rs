@@ -3,15 +3,18 @@
 
 use super::ResponseBody;
 use super::{Client, Reason};
+use crate::limit::Refused;
 use crate::stage::StageResponse;
 use crate::telemetry::Exchange;
 use crate::wire::Version;
 use bytes::Bytes;
 use fairway_runtime::drain::Phase;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The format of an error, as the client reads it.
@@ -41,6 +44,9 @@ pub fn refuse(
     if format == ErrorFormat::Plain {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
+    if let Reason::Limited(refused) = reason {
+        tell_when(headers, refused);
+    }
     if reason == Reason::Connect {
         headers
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
@@ -50,6 +56,19 @@ pub fn refuse(
     }
     announce_drain(client, headers);
     response
+}
+
+/// When the client may come again, and what the limit is (draft-ietf-httpapi-ratelimit-headers-10). The name is the same for all limits:
+/// the client is not told which policy it met.
+fn tell_when(headers: &mut HeaderMap, refused: Refused) {
+    let wait = refused.wait.whole_seconds();
+    headers.insert(RETRY_AFTER, wait.into());
+    let policy = format!("\"limit\";q={};w={}", refused.requests, refused.seconds);
+    let left = format!("\"limit\";r=0;t={wait}");
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+        // Digits and punctuation: it is a value.
+        headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+    }
 }
 
 /// What makes a refusal one of gRPC. Comes behind the stages, which may not change it: without it no gRPC client would know

@@ -5,6 +5,7 @@ use super::access::{PolicyCheck, PolicySet, RequestSource};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
+use super::guards::Guards;
 use super::head::{self, ConnectionOptions};
 use super::listener_filters::{self, Entrance};
 use super::local_reply::{self, ErrorFormat};
@@ -164,7 +165,7 @@ async fn decide<'t>(
     if let Origin::Service(origin) = &client.origin {
         exchange.note(|it| it.backend = Some(origin.backend.clone()));
     }
-    let (table, listener, port, shown) =
+    let (table, listener, port, shown, has_filters) =
         match find_target(serving, &client.origin, &head.host, sender.listener)? {
             RouteTarget::Rules { table, listener, filters, port, shown } => {
                 exchange.note(|it| it.listener = listener.map(|it| it.key.clone()));
@@ -177,12 +178,12 @@ async fn decide<'t>(
                     // A target that cannot be read any more is their fault, and not the client's.
                     head = RequestHead::read(parts).map_err(|_| Reason::UnresolvedFilter)?;
                 }
-                (table, listener, port, shown)
+                (table, listener, port, shown, filters.is_some())
             }
             RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
                 let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
                 if !policies.is_open() {
-                    PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                    PolicyCheck::new(&client.worker, tables, policies, source, exchange).pass(parts)?;
                 }
                 if is_departed {
                     // Nobody is sent here for it any more: this client shall find the other way.
@@ -204,7 +205,9 @@ async fn decide<'t>(
             // Who may not ask for anything here is not told which paths there are, nor what was wrong with the request.
             let (policies, source) = (entry(listener), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
-                PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+                PolicyCheck::new(&client.worker, tables, policies, source, exchange)
+                    .behind_filters(has_filters)
+                    .pass(parts)?;
             }
             return Err(reason.into());
         }
@@ -215,7 +218,7 @@ async fn decide<'t>(
     // Taken before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
-    let policies = PolicySet { rule: &rule.rule().authorizations, ..entry(listener) };
+    let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry(listener) };
     let attributes = RequestAttributes {
         client_address: caller.address,
         peer: client.identity.as_ref(),
@@ -238,7 +241,8 @@ async fn decide<'t>(
         None
     } else {
         let source = RequestSource::from_client(client, caller, port);
-        Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
+        let check = PolicyCheck::new(&client.worker, tables, policies, source, exchange);
+        Some(check.behind_filters(has_filters))
     };
     let passing = match (&original, check) {
         (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
@@ -265,7 +269,7 @@ async fn decide<'t>(
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
         let source =
             RequestSource::from_client(client, caller, port).routed_to(cluster, &client.worker.settings);
-        PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+        PolicyCheck::new(&client.worker, tables, policies, source, exchange).pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut chain.mirrors);

@@ -1,7 +1,7 @@
 //! The stages that a request has come to: they see the request on its way in, and the response on its way out.
 
 use super::Reason;
-use super::access::PolicyCheck;
+use super::access::{PolicyCheck, Step};
 use super::request::Stop;
 use crate::header_names::OwnedHeaders;
 use crate::stage::callout::Callout;
@@ -81,9 +81,17 @@ impl<'t> StageChain<'t> {
         let mut request = context.request(parts, original, &mut self.mirrors, kept);
         let deadline = context.attributes.deadline;
         let Some(mut check) = check else { return run(stages, stages.all(), &mut request, deadline).await };
-        run(stages, stages.before_policies(), &mut request, deadline).await?;
-        check.pass(request.parts)?;
-        run(stages, stages.behind_policies(), &mut request, deadline).await
+        let (mut from, mut next) = (0, Step::FIRST);
+        while let Some(step) = next {
+            next = step.next();
+            if check.takes(step) {
+                let to = stages.before(step.position());
+                run(stages, from..to, &mut request, deadline).await?;
+                check.take(step, request.parts)?;
+                from = to;
+            }
+        }
+        run(stages, from..usize::MAX, &mut request, deadline).await
     }
 
     /// Headers of the request of which the stages have decided what they say, and the one that has the client's address.

@@ -14,8 +14,8 @@ pub type Mirrors<'t> = SmallVec<[&'t BackendTarget; 2]>;
 #[derive(Debug, Default)]
 pub struct StageList {
     kind: Kind,
-    /// How many stand before the policies that say who may ask.
-    before_policies: usize,
+    /// How many stand before those of each position.
+    before: [usize; Position::ALL.len()],
     /// Headers of requests of which its stages decide what they say, whatever the request is.
     owned: Arc<[HeaderName]>,
 }
@@ -55,7 +55,7 @@ impl StageList {
     }
 
     fn in_order(stages: Vec<Stage>) -> Self {
-        let before_policies = stages.partition_point(|it| it.position() < Position::Authorization);
+        let before = Position::ALL.map(|position| stages.partition_point(|it| it.position() < position));
         let owned = stages.iter().filter_map(|it| match it {
             Stage::Sync(stage) => Some(stage.owned()),
             Stage::Async(_) => None,
@@ -63,13 +63,13 @@ impl StageList {
         let owned = owned.flatten().cloned().collect();
         let may_wait = stages.iter().any(|stage| matches!(stage, Stage::Async(_)));
         if may_wait {
-            return Self { kind: Kind::Mixed(stages.into()), before_policies, owned };
+            return Self { kind: Kind::Mixed(stages.into()), before, owned };
         }
         let sync = stages.into_iter().filter_map(|stage| match stage {
             Stage::Sync(stage) => Some(stage),
             Stage::Async(_) => None,
         });
-        Self { kind: Kind::Sync(sync.collect()), before_policies, owned }
+        Self { kind: Kind::Sync(sync.collect()), before, owned }
     }
 
     /// Whether there is nothing to run.
@@ -90,14 +90,9 @@ impl StageList {
         0..usize::MAX
     }
 
-    /// The stages before the policies that say who may ask: CORS, which answers preflights, and those that say who asks.
-    pub fn before_policies(&self) -> Range<usize> {
-        0..self.before_policies
-    }
-
-    /// The stages behind them.
-    pub fn behind_policies(&self) -> Range<usize> {
-        self.before_policies..usize::MAX
+    /// How many stages stand before those of a position.
+    pub fn before(&self, position: Position) -> usize {
+        self.before.get(position as usize).copied().unwrap_or_default()
     }
 
     /// The name of each stage and what it does, in the order they run.

@@ -124,6 +124,14 @@ pub enum Position {
     Filter,
 }
 
+// === impl Position ===
+
+impl Position {
+    /// Every position, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Cors, Self::Authentication, Self::Authorization, Self::Limit, Self::Filter];
+}
+
 /// A request on its way through a list.
 #[derive(Debug)]
 pub struct StageRequest<'r, 't> {

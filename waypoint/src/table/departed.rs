@@ -2,7 +2,7 @@
 //! request on their way: both are served once more.
 
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::{BackendKey, Service};
+use fairway_config::model::{BackendKey, RateLimitKey, Service};
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -40,6 +40,11 @@ impl Departed {
         if self.clusters.iter().any(|it| it.reaches(guarded)) {
             Arc::make_mut(&mut self.clusters).retain(|it| !it.reaches(guarded));
         }
+    }
+
+    /// The names of the limits that count what goes to those backends.
+    pub(super) fn limits(&self) -> impl Iterator<Item = &RateLimitKey> {
+        self.clusters.iter().flat_map(|it| it.limits())
     }
 
     /// The Service that had this address last.

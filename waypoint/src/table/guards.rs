@@ -79,6 +79,7 @@ fn resources(shape: &Shape, index: usize) -> [Resource; 2] {
         security: BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     [Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -7,6 +7,7 @@ mod attachments;
 mod departed;
 #[cfg(test)]
 mod guards;
+mod limits;
 mod listeners;
 mod opening;
 mod service_streams;
@@ -16,6 +17,7 @@ mod streams;
 mod tests;
 
 pub use access::AccessTable;
+pub use limits::{Counted, Counting, LimitTable, LimitsOfTarget};
 pub use listeners::{BoundListener, ListenerSet, Socket, SocketKind};
 pub use opening::Opening;
 pub use services::ServiceTable;
@@ -61,7 +63,8 @@ pub struct Tables {
     /// Where what is served counts.
     telemetry: Telemetry,
     access: AccessTable,
-    /// Whether a listener names authorizations.
+    limits: LimitTable,
+    /// Whether a listener names authorizations or limits.
     guards_listeners: bool,
     /// Whether a backend does, also one that has gone.
     guards_backends: bool,
@@ -94,10 +97,13 @@ impl Tables {
         if routes || streams || of(ResourceKind::Listener).next().is_some() {
             let sockets = listeners::bind(snapshot, changes, &next.listener_routes, &next.listener_streams)?;
             next.sockets = Arc::new(sockets);
-            next.guards_listeners = snapshot.listeners.values().any(|it| !it.authorizations.is_empty());
+            next.guards_listeners = snapshot.listeners.values().any(|it| it.is_guarded());
         }
         if of(ResourceKind::Authorization).next().is_some() {
             next.access = AccessTable::new(snapshot, &next.telemetry);
+        }
+        if of(ResourceKind::RateLimit).next().is_some() {
+            next.limits = self.limits.next(snapshot, of(ResourceKind::RateLimit), &next.telemetry);
         }
         if of(ResourceKind::Service).next().is_some() {
             next.addresses = Arc::new(services::by_address(snapshot));
@@ -120,6 +126,11 @@ impl Tables {
             }
         }
         next.change_clusters(snapshot, &changed, registry);
+        if next.departed.limits().next().is_some() || !next.limits.has_no_departed() {
+            let mut limits = std::mem::take(&mut next.limits);
+            limits.keep_departed(&self.limits, next.departed.limits());
+            next.limits = limits;
+        }
         Ok(next)
     }
 
@@ -128,12 +139,17 @@ impl Tables {
         &self.access
     }
 
-    /// Whether a listener names authorizations. Mostly none does, and then no request looks for them.
+    /// The limits of the configuration.
+    pub fn limits(&self) -> &LimitTable {
+        &self.limits
+    }
+
+    /// Whether a listener names authorizations or limits. Mostly none does, and then no request looks for them.
     pub fn guards_listeners(&self) -> bool {
         self.guards_listeners
     }
 
-    /// Whether a backend names authorizations.
+    /// Whether a backend names authorizations or limits.
     pub fn guards_backends(&self) -> bool {
         self.guards_backends
     }
@@ -322,7 +338,7 @@ impl Tables {
             let connections = has_tunnels.then(|| self.telemetry.connections().series(labels()));
             let cluster = cluster.counted_by(requests, connections);
             // Once true it stays so: those that have gone name theirs as well.
-            self.guards_backends |= !cluster.authorizations().is_empty();
+            self.guards_backends |= cluster.is_guarded();
             clusters.insert(key, Arc::new(cluster));
         }
         if !self.departed.is_empty() {

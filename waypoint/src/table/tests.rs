@@ -42,6 +42,7 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         security: fairway_config::model::BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     let endpoints = Endpoints::of_anybody(key.into(), vec![endpoint]);
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]

@@ -1,14 +1,14 @@
 //! A request from its head to the last byte of its response: recorded when it is dropped, whatever became of it.
 
-use super::{Telemetry, describe_denial, outcome};
+use super::{Telemetry, describe_denial, describe_limit, describe_limits, outcome};
 use crate::body::Progress;
 use crate::connection::Connection;
 use crate::reason::Reason;
-use crate::table::AccessTable;
-use fairway_config::model::SpiffeId;
+use crate::table::{AccessTable, Counted};
+use fairway_config::model::{RateLimitKey, SpiffeId};
 use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{
-    ClientAddress, Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
+    ClientAddress, Details, LimitDecision, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -92,6 +92,24 @@ impl Exchange {
             it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
+    }
+
+    /// A limit refuses it, or would if it were enforced.
+    pub fn limited(&mut self, key: &RateLimitKey, counted: &Counted, decision: LimitDecision) {
+        self.telemetry.recorder.count_limit(&counted.series, decision);
+        self.record.note(|it| {
+            let (by, is_observed) = match decision {
+                LimitDecision::Limited => ("limited by", it.is_observed),
+                LimitDecision::WouldLimit => ("would be limited by", true),
+            };
+            it.detail = Some(format!("{by} {}", describe_limit(key, &counted.name)));
+            it.is_observed = is_observed;
+        });
+    }
+
+    /// The limits of a policy close what they are for: they are not known, or cannot be carried out.
+    pub fn closed_by(&mut self, key: &RateLimitKey) {
+        self.record.note(|it| it.detail = Some(format!("closed by {}", describe_limits(key))));
     }
 
     fn count(&self, refusal: &PolicyRefusal, access: &AccessTable, decision: PolicyDecision) {

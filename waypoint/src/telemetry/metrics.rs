@@ -19,7 +19,7 @@ use std::fmt;
 pub struct Counters {
     begun: Count,
     ended: Count,
-    by_reason: [Count; Reason::LABELS.len()],
+    by_reason: ByReason,
     /// Client connections accepted, those refused later included.
     pub connections: Count,
     /// Client connections that never became requests: failed handshakes, unknown protocols.
@@ -36,6 +36,16 @@ pub struct Counters {
     pub mirrors_dropped: Count,
     /// Byte streams and datagrams.
     pub streams: StreamCounters,
+}
+
+/// A counter for each reason.
+#[derive(Debug)]
+struct ByReason([Count; Reason::LABELS.len()]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Count::default()))
+    }
 }
 
 /// What all workers count, for a registry.
@@ -57,7 +67,7 @@ impl Counters {
 
     pub(super) fn end(&self, reason: Option<Reason>) {
         self.ended.increment();
-        if let Some(counter) = reason.and_then(|it| self.by_reason.get(it.index())) {
+        if let Some(counter) = reason.and_then(|it| self.by_reason.0.get(it.index())) {
             counter.increment();
         }
     }
@@ -97,7 +107,7 @@ impl Collector for Metrics {
         )?;
         for (index, reason) in Reason::LABELS.iter().enumerate() {
             let sum =
-                self.counters.iter().filter_map(|it| it.by_reason.get(index)).map(Count::get).sum::<u64>();
+                self.counters.iter().filter_map(|it| it.by_reason.0.get(index)).map(Count::get).sum::<u64>();
             ConstCounter::new(sum).encode(replies.encode_family(&[("reason", *reason)])?)?;
         }
         let active: u64 = self.counters.iter().map(Counters::active).sum();

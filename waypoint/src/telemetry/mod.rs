@@ -8,7 +8,9 @@ mod streams;
 
 pub use exchange::Exchange;
 pub use metrics::{Counters, Metrics};
-pub(crate) use policy::{Observed, describe_denial};
+pub(crate) use policy::{
+    BytesRefusal, Observed, describe_bytes_refusal, describe_denial, describe_limit, describe_limits,
+};
 pub use streams::{StreamCounters, StreamKind, StreamRecord};
 
 use crate::settings::ProxySettings;

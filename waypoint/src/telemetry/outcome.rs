@@ -21,6 +21,8 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::Misdirected
         | Reason::NoRoute
         | Reason::Denied
+        | Reason::Limited(_)
+        | Reason::UnresolvedLimit
         | Reason::Loop
         | Reason::NoBackend
         | Reason::UnresolvedBackend

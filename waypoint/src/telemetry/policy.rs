@@ -1,10 +1,48 @@
 //! What policies say of a request or a connection, as the log has it.
 
-use fairway_config::model::AuthorizationKey;
+use fairway_config::model::{AuthorizationKey, RateLimitKey};
 use fairway_policy::PolicyRefusal;
+use fairway_telemetry::RuleName;
 
 /// Why a connection or a request would be refused if what is only observed were enforced.
 pub(crate) type Observed = Option<PolicyRefusal>;
+
+/// Why a connection is refused of which only the bytes are known.
+#[derive(Clone, Debug)]
+pub(crate) enum BytesRefusal {
+    /// Who connects may not.
+    Policy(PolicyRefusal),
+    /// The limits count requests, and nobody can count what is no request.
+    Limits(RateLimitKey),
+}
+
+// === impl BytesRefusal ===
+
+impl From<PolicyRefusal> for BytesRefusal {
+    fn from(refusal: PolicyRefusal) -> Self {
+        Self::Policy(refusal)
+    }
+}
+
+/// Why a connection is refused, in words for the log.
+pub(crate) fn describe_bytes_refusal(refusal: &BytesRefusal) -> String {
+    match refusal {
+        BytesRefusal::Policy(refusal) => format!("denied by {}", describe_denial(refusal)),
+        BytesRefusal::Limits(key) => {
+            format!("closed by {}: it counts requests, and these bytes are none", describe_limits(key))
+        }
+    }
+}
+
+/// A limit in words for the log: the client is not told which one it met.
+pub(crate) fn describe_limit(key: &RateLimitKey, limit: &RuleName) -> String {
+    format!("{} limit=\"{limit}\"", describe_limits(key))
+}
+
+/// The policy that limits come from, in words for the log.
+pub(crate) fn describe_limits(key: &RateLimitKey) -> String {
+    format!("policy=\"{}\"", key.policy())
+}
 
 /// A refusal in words for the log: the client is not told which policy it met.
 pub(crate) fn describe_denial(refusal: &PolicyRefusal) -> String {

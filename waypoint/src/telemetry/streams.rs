@@ -1,7 +1,7 @@
 //! Byte streams and datagram sessions: counters of the proxy as a whole, and a record of each.
 
 use super::metrics::Counters;
-use super::{Observed, Telemetry, describe_denial, outcome};
+use super::{BytesRefusal, Observed, Telemetry, describe_bytes_refusal, describe_denial, outcome};
 use crate::l4::{Carried, Decision, L4Refusal, Moved, Undecided};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
@@ -159,10 +159,10 @@ impl StreamRecord {
     }
 
     /// Policies let it go where it is decided to go, or not. What is only observed is logged, too.
-    pub fn judged(
+    pub(crate) fn judged(
         &mut self,
         decision: Decision,
-        judged: Result<Observed, fairway_policy::PolicyRefusal>,
+        judged: Result<Observed, BytesRefusal>,
     ) -> Result<Decision, Undecided> {
         match judged {
             Ok(None) => Ok(decision),
@@ -172,7 +172,7 @@ impl StreamRecord {
             }
             Err(it) => {
                 self.record.note(|details| {
-                    details.detail = Some(format!("denied by {}", describe_denial(&it)));
+                    details.detail = Some(describe_bytes_refusal(&it));
                 });
                 Err(Undecided { refusal: L4Refusal::Denied, series: decision.series })
             }

@@ -25,6 +25,7 @@ pub fn listener(key: &str) -> Listener {
         closed: None,
         address_source: AddressSource::Connection,
         filters: vec![],
+        limits: vec![],
     }
 }
 
@@ -55,6 +56,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        limits: vec![],
     }
 }
 
@@ -82,6 +84,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         security: BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -7,7 +7,7 @@ use fairway_balance::locality::{candidates, candidates_by_node, primary_family};
 use fairway_balance::{EndpointRecord, HashKey, Locality, Moment, Readmission, Request};
 use fairway_config::model::{
     AppProtocol, AuthorizationKey, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint,
-    EndpointState, Endpoints, InternalTrafficPolicy, ServiceKey, SessionAffinity, SpiffeId,
+    EndpointState, Endpoints, InternalTrafficPolicy, RateLimitKey, ServiceKey, SessionAffinity, SpiffeId,
 };
 use fairway_telemetry::{ConnectionLabels, RequestLabels, Series};
 use rand::Rng;
@@ -152,6 +152,16 @@ impl Cluster {
     /// The authorizations that judge what is asked of the backend's Service or routed to it.
     pub fn authorizations(&self) -> &[AuthorizationKey] {
         self.backend.as_ref().map(|it| &*it.authorizations).unwrap_or_default()
+    }
+
+    /// The limits that count what is asked of the backend's Service or routed to it.
+    pub fn limits(&self) -> &[RateLimitKey] {
+        self.backend.as_ref().map(|it| &*it.limits).unwrap_or_default()
+    }
+
+    /// Whether anything judges or counts it.
+    pub fn is_guarded(&self) -> bool {
+        !self.authorizations().is_empty() || !self.limits().is_empty()
     }
 
     /// The port of the Service; none for endpoints of which nothing else is known.

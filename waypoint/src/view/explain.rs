@@ -10,6 +10,8 @@ use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, describe_stages, describe_target};
 use crate::address::FarEnd;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
+use crate::pipeline::guards::Guards;
+use crate::pipeline::limits;
 use crate::pipeline::sender::{AddressLookup, Located};
 use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::reason::Reason;
@@ -17,7 +19,9 @@ use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
-use crate::stage::{Kept, MatchedRule, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{
+    Kept, MatchedRule, Mirrors, Position, RequestAttributes, StageList, StageRequest, Verdict,
+};
 use crate::table::Opening;
 use crate::telemetry::describe_denial;
 use crate::upstream::caller::Caller;
@@ -104,12 +108,17 @@ pub(super) fn explain(
                 return explained;
             }
             explained.target = Some(entrance.to_string());
+            explained.limits = limits::describe(entry, &serving.tables);
+            if limits::are_closed(&serving.tables, entry) {
+                return refused(explained, Reason::UnresolvedLimit);
+            }
             explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
             explained.backends.push(Choice {
                 backend: cluster.key().to_string(),
                 percent: 100.0,
                 stages: Vec::new(),
                 ended: None,
+                limits: Vec::new(),
                 refused: None,
                 cluster: Some(ClusterShown::new(cluster, now)),
             });
@@ -155,13 +164,17 @@ pub(super) fn explain(
         Ok(rule) => rule,
         // Who may not ask for anything here is not told what is wrong with the request.
         Err(reason) => {
+            explained.limits = limits::describe(entry, &serving.tables);
+            if limits::are_closed(&serving.tables, entry) {
+                return refused(explained, Reason::UnresolvedLimit);
+            }
             let decision = entry.judge_request(&serving.tables, source, &request_head);
             let Err(refusal) = decision.verdict.into_result() else { return refused(explained, reason) };
             explained.deny(&refusal);
             return explained;
         }
     };
-    let policies = PolicySet { rule: &rule.rule().authorizations, ..entry };
+    let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry };
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
     let original = parts.uri.clone();
@@ -169,12 +182,22 @@ pub(super) fn explain(
     let attributes = RequestAttributes { rule: Some(matched), ..attributes };
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
+    explained.limits = limits::describe(policies, &serving.tables);
+    let is_closed = limits::are_closed(&serving.tables, policies);
     let stages = rule.stages();
     let run_these = |these, explained: &mut Explained, parts: &mut Parts| {
         run(stages, these, parts, &attributes, &original, &mut explained.assumed)
     };
     // CORS answers a preflight before policies are asked.
-    if let Some(ended) = run_these(stages.before_policies(), &mut explained, &mut parts) {
+    let (first, judged) = (stages.before(Position::Authentication), stages.before(Position::Authorization));
+    if let Some(ended) = run_these(0..first, &mut explained, &mut parts) {
+        explained.outcome = ended;
+        return explained;
+    }
+    if is_closed {
+        return refused(explained, Reason::UnresolvedLimit);
+    }
+    if let Some(ended) = run_these(first..judged, &mut explained, &mut parts) {
         explained.outcome = ended;
         return explained;
     }
@@ -187,7 +210,7 @@ pub(super) fn explain(
         explained.deny(&refusal);
         return explained;
     }
-    match run_these(stages.behind_policies(), &mut explained, &mut parts) {
+    match run_these(judged..usize::MAX, &mut explained, &mut parts) {
         Some(ended) => explained.outcome = ended,
         None if passed.check(rule.hop()).is_err() => return refused(explained, Reason::Loop),
         None => {
@@ -290,6 +313,9 @@ impl Explained {
                 backend: describe_target(&backend.target),
                 percent: (f64::from(backend.weight) / total as f64 * 1000.0).round() / 10.0,
                 stages: stages.map(describe_stages).unwrap_or_default(),
+                limits: cluster
+                    .map(|it| limits_of_backend(serving, settings, it, head.source))
+                    .unwrap_or_default(),
                 refused: cluster.filter(|_| ended.is_none()).and_then(|it| judge(it)),
                 ended,
                 cluster: cluster.map(|cluster| ClusterShown::new(cluster, now)),
@@ -303,6 +329,19 @@ impl Explained {
             many => format!("it goes to one of {} backends, by weight", many.len()),
         };
     }
+}
+
+/// The limits of a backend's Service that would count a request that is routed there.
+fn limits_of_backend(
+    serving: &Serving,
+    settings: &ProxySettings,
+    cluster: &Cluster,
+    source: RequestSource<'_>,
+) -> Vec<String> {
+    if access::is_asked(cluster, source) {
+        return Vec::new();
+    }
+    limits::describe(PolicySet::of_backend(cluster, &settings.waypoint_key()), &serving.tables)
 }
 
 /// The policy of a backend's Service that refuses a request that is routed there.

@@ -21,6 +21,9 @@ pub(super) struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleShown>,
     pub outcome: String,
+    /// The limits that would count it. Nothing is counted here: the explanation goes on as if they let the request pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// The head that goes on, if that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_on: Option<String>,
@@ -46,6 +49,9 @@ pub(super) struct Choice {
     pub percent: f64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageShown>,
+    /// The limits of its Service that would count the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// How its stages end the request, if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
@@ -75,6 +81,7 @@ impl Display for Explained {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
+        self.limits.iter().try_for_each(|limit| writeln!(f, "limit    {limit}"))?;
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
         self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;
         self.observed.iter().try_for_each(|policy| writeln!(f, "observed {policy} would refuse it"))?;
@@ -82,6 +89,7 @@ impl Display for Explained {
         for choice in &self.backends {
             writeln!(f, "backend  {} ({} %)", choice.backend, choice.percent)?;
             choice.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
+            choice.limits.iter().try_for_each(|limit| writeln!(f, "         limit {limit}"))?;
             choice.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
             choice.ended.iter().try_for_each(|ended| writeln!(f, "         ends there: {ended}"))?;
             match &choice.cluster {

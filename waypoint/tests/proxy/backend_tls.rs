@@ -227,6 +227,7 @@ fn showing(certificate: Option<&str>) -> Resource {
         authorizations: vec![],
         address_source: AddressSource::Connection,
         filters: vec![],
+        limits: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

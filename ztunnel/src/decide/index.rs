@@ -78,6 +78,7 @@ impl Index {
                 | ResourceKind::Backend
                 | ResourceKind::Certificate
                 | ResourceKind::Authorization
+                | ResourceKind::RateLimit
                 | ResourceKind::L4Route => {}
             }
         }

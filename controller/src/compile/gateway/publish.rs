@@ -1,5 +1,6 @@
 //! What proxies get of a Gateway and of its ListenerSets.
 
+use super::limits::{carries_requests, limits};
 use super::listener::ListenerReport;
 use super::unreadable::HeldGateways;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
@@ -197,6 +198,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: None,
             authorizations: Vec::new(),
+            limits: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
             closed: None,
@@ -210,6 +212,7 @@ fn serve<'a>(
         made.resources.push(Resource::Listener(Arc::new(Listener {
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            limits: limits(reader, gateway, object, &plan.name, carries_requests(plan)),
             address_source: clients.source,
             filters: listener.filters.clone(),
             ..resource

@@ -4,6 +4,7 @@ pub(in crate::compile) mod access;
 pub(in crate::compile) mod backend;
 pub(in crate::compile) mod class;
 pub(in crate::compile) mod grant;
+pub(in crate::compile) mod limit;
 pub(in crate::compile) mod protocol;
 pub(in crate::compile) mod secured;
 pub(in crate::compile) mod service;

@@ -69,6 +69,26 @@ pub(in crate::compile) fn targets<P: Policy>(policy: &P) -> Vec<Target> {
     resolved.filter(|it| P::LEVELS.contains(&it.level)).collect()
 }
 
+/// The Services that a policy names.
+pub(in crate::compile) fn services<P: Policy>(policy: &P) -> Vec<ObjectRef> {
+    let named = targets(policy).into_iter().map(|it| it.object);
+    named.filter(|it| it.kind == Kind::Service).collect()
+}
+
+/// Whether a policy of a kind that counts names an object.
+pub(in crate::compile) fn is_held<P: Policy>(
+    reader: &mut Reader<'_>,
+    target: &ObjectRef,
+    counts: impl Fn(&P) -> bool,
+) -> bool {
+    if !is_attached::<P>(reader, target) {
+        return false;
+    }
+    attached::<P>(reader, target)
+        .iter()
+        .any(|it| reader.input::<P>(&it.policy.object_name()).is_some_and(|policy| counts(&policy)))
+}
+
 /// Whether a policy of a kind names an object. Asked first, because most objects have no policy, and then nothing
 /// more has to be computed and remembered.
 pub(in crate::compile) fn is_attached<P: Policy>(reader: &mut Reader<'_>, target: &ObjectRef) -> bool {

@@ -7,13 +7,14 @@
 //!     carried out, what it names is closed, and nothing else.
 //!  5. [`status`]: what became of a policy, for its owner.
 //!
-//! [`access`], [`backend_tls`] and [`client`] go this way. [`required_waypoint`] has no object of its own, but a label on what it is about: every Service
+//! [`access`], [`backend_tls`], [`client`] and [`limit`] go this way. [`required_waypoint`] has no object of its own, but a label on what it is about: every Service
 //! guards its pods, and where several guard one pod, their authorizations add up.
 
 pub(in crate::compile) mod access;
 pub(in crate::compile) mod attach;
 pub(in crate::compile) mod backend_tls;
 pub(in crate::compile) mod client;
+pub(in crate::compile) mod limit;
 pub(in crate::compile) mod merge;
 pub(in crate::compile) mod required_waypoint;
 pub(in crate::compile) mod status;
@@ -36,6 +37,9 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
         .of_input::<backend_tls::Validate>()
         .of_input::<client::Decide>()
         .of_input::<client::Status>()
+        .of_input::<limit::Count>()
+        .of_input::<limit::Select>()
+        .of_input::<limit::Status>()
         .of_input::<required_waypoint::Authorize>()
         .of_input::<required_waypoint::Guarding>()
         .of_input::<required_waypoint::Select>()

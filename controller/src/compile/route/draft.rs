@@ -2,6 +2,7 @@
 
 use super::budget::Spent;
 use crate::compile::policy::access::RoutePolicies;
+use crate::compile::policy::limit::RouteLimits;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{ObjectRef, RouteKind};
@@ -165,9 +166,9 @@ impl<'r, 'e> Draft<'r, 'e> {
 // === impl Body ===
 
 impl Body {
-    /// Has policies judge what the route takes. Where they cannot, it takes nothing on.
-    pub(super) fn judge(&mut self, policies: &RoutePolicies, scope: Scope) {
-        if policies.is_empty() {
+    /// Has policies judge and count what the route takes. Where they cannot, it takes nothing on.
+    pub(super) fn judge(&mut self, policies: &RoutePolicies, limits: &RouteLimits, scope: Scope) {
+        if policies.is_empty() && limits.is_empty() {
             return;
         }
         match self {
@@ -180,9 +181,17 @@ impl Body {
                             policies.at_gateway(rule.name.as_ref(), |it| names.contains(it))
                         }
                     };
+                    rule.limits = match scope {
+                        Scope::Mesh => limits.in_mesh(),
+                        Scope::Gateway | Scope::Unread => {
+                            limits.at_gateway(rule.name.as_ref(), |it| names.contains(it))
+                        }
+                    };
                 }
             }
-            Self::Connections(Some(forward)) if policies.are_enforced() => forward.backends.clear(),
+            Self::Connections(Some(forward)) if policies.are_enforced() || limits.are_enforced() => {
+                forward.backends.clear()
+            }
             Self::Connections(_) => {}
         }
     }
@@ -257,5 +266,6 @@ fn refusing(rule: Rule) -> Rule {
         timeouts,
         retry: None,
         authorizations: Vec::new(),
+        limits: Vec::new(),
     }
 }

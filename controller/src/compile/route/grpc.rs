@@ -47,6 +47,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &G
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: Vec::new(),
+        limits: Vec::new(),
     }
 }
 

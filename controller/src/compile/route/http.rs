@@ -66,6 +66,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
         timeouts: timeouts.and_then(|it| faults.take(it)).unwrap_or_default(),
         retry: retry.and_then(|it| faults.take(it)),
         authorizations: Vec::new(),
+        limits: Vec::new(),
     }
 }
 

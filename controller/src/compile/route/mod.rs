@@ -23,6 +23,7 @@ pub(super) use written::Written;
 use crate::compile::ignored::Ignored;
 use crate::compile::names::backend::BackendGateways;
 use crate::compile::policy::access::{HeldParents, RouteGateways, RoutePolicies, RouteServices};
+use crate::compile::policy::limit::RouteLimits;
 use crate::compile::policy::required_waypoint;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::parent::{ListenerClaim, Outcome, ServiceClaim};
@@ -64,13 +65,16 @@ impl Query<Cluster> for Resolve {
         };
         let settings = reader.settings();
         let policies = RoutePolicies::read(reader, route);
+        let limits = RouteLimits::read(reader, route);
         // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
         // where they are asked for.
         let (mut gateway, mut mesh) = (None, None);
         let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
         let (mut parents, mut held, mut shadow) = (Vec::new(), Vec::new(), None);
         for it in &binding.parents {
-            note_parent(&policies, route, &it.outcome, made);
+            if !policies.is_empty() || !limits.is_empty() {
+                note_parent(route, &it.outcome, made);
+            }
             let (scope, resolved, attachments) = match it.outcome {
                 Outcome::NotOurs => continue,
                 Outcome::Held(_) => {
@@ -86,7 +90,7 @@ impl Query<Cluster> for Resolve {
             };
             let resolved = resolved.get_or_insert_with(|| {
                 let mut resolved = resolve(reader, route, &written, kind, scope);
-                resolved.body.judge(&policies, scope);
+                resolved.body.judge(&policies, &limits, scope);
                 resolved
             });
             let mut attached = attach::decide(reader, route, &it.outcome, made);
@@ -159,10 +163,7 @@ impl OfInput<Cluster> for Resolve {
 }
 
 /// Notes who serves a route that policies name, for the status of those.
-fn note_parent(policies: &RoutePolicies, route: &ObjectRef, outcome: &Outcome, made: &mut Made) {
-    if policies.is_empty() {
-        return;
-    }
+fn note_parent(route: &ObjectRef, outcome: &Outcome, made: &mut Made) {
     match outcome {
         Outcome::Listeners(claims) => {
             let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();

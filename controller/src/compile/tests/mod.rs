@@ -23,6 +23,7 @@ mod influence;
 mod isolation;
 mod l4;
 mod largest;
+mod limits;
 mod listener_filters;
 mod listener_sets;
 mod listeners;

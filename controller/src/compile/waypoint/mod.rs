@@ -12,7 +12,7 @@ use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{Proxy, ProxyClass, ProxyService, Transport, Want};
-use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
+use crate::resources::{AccessPolicy, Kind, Object, ObjectRef, RateLimitPolicy};
 use fairway_config::model::{
     AddressSource, BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
     SpiffeId,
@@ -38,12 +38,19 @@ impl Set<Cluster> for WaypointNeed {
             Object::AccessPolicy(it) if names_service(it) => {
                 vec![(Self(name.namespace.clone()), name.clone())]
             }
+            Object::RateLimitPolicy(it) if limits_service(it) => {
+                vec![(Self(name.namespace.clone()), name.clone())]
+            }
             _ => namespace_of_requiring(object).map(|it| (Self(it), name.clone())).into_iter().collect(),
         }
     }
 }
 
 fn names_service(policy: &AccessPolicy) -> bool {
+    policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
+}
+
+fn limits_service(policy: &RateLimitPolicy) -> bool {
     policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
 }
 
@@ -178,6 +185,7 @@ impl Query<Cluster> for Listeners {
             let object = ObjectRef::from_name(Kind::Gateway, &gateway);
             for section in sections {
                 let authorizations = gateway::judges(reader, &gateway, &object, &section);
+                let limits = gateway::limits(reader, &gateway, &object, &section, true);
                 made.resources.push(Resource::Listener(Arc::new(Listener {
                     key: ListenerKey::from(format!("{gateway}/{section}")),
                     gateway: gateway.clone(),
@@ -191,6 +199,7 @@ impl Query<Cluster> for Listeners {
                     closed: None,
                     address_source: AddressSource::Connection,
                     filters: vec![],
+                    limits,
                 })));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{AccessMode, AccessPolicySpec, PodLabels, PolicyTarget};
 use crate::resources::Kind;
-use crate::resources::unreadable::{Unreadable, passed_over};
+use crate::resources::unreadable::{Unreadable, read};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -22,17 +22,7 @@ pub struct Reading {
 impl<'de> Deserialize<'de> for Reading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Value::deserialize(deserializer)?;
-        let spec = serde_path_to_error::deserialize::<_, AccessPolicySpec>(&written).map_err(|error| {
-            Unreadable { field: error.path().to_string(), reason: error.inner().to_string() }
-        });
-        // A field that is passed over would make a rule wider than it was meant.
-        let spec = spec.and_then(|spec| {
-            let read = serde_json::to_value(&spec).unwrap_or_default();
-            match passed_over(&written, &read, false) {
-                None => Ok(spec),
-                Some(unreadable) => Err(unreadable),
-            }
-        });
+        let spec = read::<AccessPolicySpec>(&written);
         let (targets, mode) = match &spec {
             Ok(spec) => (spec.target_refs.clone(), spec.mode.unwrap_or_default()),
             Err(_) => (targets(&written), AccessMode::deserialize(&written["mode"]).unwrap_or_default()),
@@ -62,7 +52,7 @@ fn targets(written: &Value) -> Vec<PolicyTarget> {
 }
 
 /// The group and the kind that are meant: one that is written without its group, or in other letters, is meant all the same.
-fn named(group: Option<String>, kind: String) -> (String, String) {
+pub(in crate::resources) fn named(group: Option<String>, kind: String) -> (String, String) {
     let group = group.unwrap_or_default();
     if Kind::named(&group, &kind).is_some() {
         return (group, kind);
@@ -78,7 +68,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(spec: Value) -> Reading {
+    fn reading(spec: Value) -> Reading {
         serde_json::from_value(spec).unwrap()
     }
 
@@ -88,7 +78,7 @@ mod tests {
         let base = |more: Value| {
             let mut spec = json!({ "targetRefs": [target], "action": "Allow" });
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            read(spec)
+            reading(spec)
         };
         assert!(base(json!({})).spec.is_ok());
         assert!(base(json!({ "rules": null })).spec.is_ok());
@@ -115,12 +105,12 @@ mod tests {
             assert_eq!(reading.spec.unwrap_err().field, field, "{more}");
             assert_eq!(reading.targets.len(), 1, "{more}");
         }
-        let pods = read(json!({
+        let pods = reading(json!({
             "targetRefs": [{ "group": "", "kind": "Pod", "selector": { "matchLabels": { "a": "b" }, "x": 1 } }], "action": "Deny"
         }));
         assert!(pods.spec.is_err());
         assert_eq!(pods.targets[0].selector.as_ref().unwrap().match_labels["a"], "b");
-        assert!(read(json!("nonsense")).targets.is_empty());
+        assert!(reading(json!("nonsense")).targets.is_empty());
         // A slip in group or kind does not open what is meant.
         for (kind, meant) in [
             ("Gateway", ("gateway.networking.k8s.io", "Gateway")),
@@ -129,8 +119,8 @@ mod tests {
             ("pod", ("", "Pod")),
             ("Moon", ("", "Moon")),
         ] {
-            let target =
-                &read(json!({ "targetRefs": [{ "kind": kind, "name": "a" }], "action": "Deny" })).targets[0];
+            let target = &reading(json!({ "targetRefs": [{ "kind": kind, "name": "a" }], "action": "Deny" }))
+                .targets[0];
             assert_eq!((target.group.as_str(), target.kind.as_str()), meant, "{kind}");
         }
         // What only observes closes nothing, if that much can be read.

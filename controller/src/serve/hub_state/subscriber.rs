@@ -344,7 +344,8 @@ fn is_named(kind: ResourceKind) -> bool {
         ResourceKind::Backend
         | ResourceKind::Endpoints
         | ResourceKind::Certificate
-        | ResourceKind::Authorization => true,
+        | ResourceKind::Authorization
+        | ResourceKind::RateLimit => true,
         ResourceKind::Listener
         | ResourceKind::Route
         | ResourceKind::L4Route
@@ -354,9 +355,10 @@ fn is_named(kind: ResourceKind) -> bool {
 }
 
 /// Whether a proxy is sent the newest version of what it keeps for a refused resource: where the endpoints are, how to speak to them, and
-/// who is refused. A certificate is kept as it is, so that nobody has a private key sent by refusing something.
+/// who is refused, and how often. A certificate is kept as it is, so that nobody has a private key sent by refusing something.
 pub(super) fn is_followed(kind: ResourceKind) -> bool {
-    matches!(kind, ResourceKind::Backend | ResourceKind::Endpoints | ResourceKind::Authorization)
+    use ResourceKind::{Authorization, Backend, Endpoints, RateLimit};
+    matches!(kind, Backend | Endpoints | Authorization | RateLimit)
 }
 
 /// The namespace in the name of a resource: `<namespace>/<name>…`, for routes `<kind>/<namespace>/<name>`.

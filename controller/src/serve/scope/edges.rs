@@ -45,7 +45,10 @@ pub fn edges(resource: &Resource) -> Vec<Edge> {
             edges.iter_mut().for_each(|(parent, _)| *parent = local.clone());
             edges.push((Point::Node(it.node.clone()), local));
         }
-        Resource::Backend(_) | Resource::Certificate(_) | Resource::Authorization(_) => {}
+        Resource::Backend(_)
+        | Resource::Certificate(_)
+        | Resource::Authorization(_)
+        | Resource::RateLimit(_) => {}
     }
     edges.sort_unstable();
     edges.dedup();

@@ -3,8 +3,8 @@
 use crate::serve::hub_state::{Held, HubState};
 use crate::serve::tests::universe::*;
 use fairway_config::model::{
-    Attachment, Audience, BackendTarget, Filter, ListenerProtocol, Resource, ResourceKey, ResourceKind,
-    Route, ServiceKey,
+    Attachment, Audience, BackendTarget, Filter, ListenerProtocol, RateLimitKey, Resource, ResourceKey,
+    ResourceKind, Route, ServiceKey,
 };
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire;
@@ -83,6 +83,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                 listeners.insert(it.key.clone());
                 needed.insert(ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));
                 judges.extend(it.authorizations.iter().cloned());
+                needed.extend(limits(&it.limits));
                 let shown = it.backend_certificate.iter();
                 needed.extend(shown.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())));
                 match &it.protocol {
@@ -129,6 +130,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                 needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
                 backends.extend(named_by(it));
                 judges.extend(it.rules.iter().flat_map(|it| it.authorizations.clone()));
+                needed.extend(it.rules.iter().flat_map(|it| limits(&it.limits)));
             }
             _ => {}
         }
@@ -145,6 +147,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
         let held = world.get(&ResourceKey::new(ResourceKind::Backend, key.as_arc()));
         if let Some(Resource::Backend(it)) = held {
             judges.extend(it.authorizations.iter().cloned());
+            needed.extend(limits(&it.limits));
         }
         needed.insert(ResourceKey::new(ResourceKind::Backend, key.as_arc()));
         needed.insert(ResourceKey::new(ResourceKind::Endpoints, key.as_arc()));
@@ -152,6 +155,10 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
     needed.extend(judges.iter().map(|it| ResourceKey::new(ResourceKind::Authorization, it.as_arc())));
     needed.retain(|key| world.contains_key(key));
     needed
+}
+
+fn limits(names: &[RateLimitKey]) -> impl Iterator<Item = ResourceKey> {
+    names.iter().map(|it| ResourceKey::new(ResourceKind::RateLimit, it.as_arc()))
 }
 
 /// The Services that a namespace's own routes are for.

@@ -169,9 +169,14 @@ proptest! {
             let needs: Vec<_> = keys.iter().cloned().collect();
             for _ in 0..3 {
                 let Some(sent) = hub.difference(id) else { break };
+                // What judges and counts a backend comes with it.
+                for it in sent.upserts.iter().filter(|it| it.key.kind == ResourceKind::Backend) {
+                    ever.extend(wire::decode(it.bytes.clone()).unwrap().references());
+                }
                 for it in &sent.upserts {
-                    use ResourceKind::{Authorization, Backend, Endpoints};
-                    let is_followed = matches!(it.key.kind, Backend | Endpoints | Authorization);
+                    use ResourceKind::{Authorization, Backend, Endpoints, RateLimit};
+                    let is_followed =
+                        matches!(it.key.kind, Backend | Endpoints | Authorization | RateLimit);
                     // Endpoints come with the Backend that they are of, or that is reached through them.
                     let its_backend = ResourceKey::new(Backend, it.key.name.clone());
                     let with_backend = it.key.kind == Endpoints

@@ -3,13 +3,13 @@
 //! `fixtures/*-0.1.0.bin` are the gRPC messages that a Gateway's proxy and a node's tunnel of version 0.1.0 send: Hello, what
 //! they hold, Start, and the Acks of three commits. They are never written anew.
 
-use super::universe::{at_listener, l4_route, rule, workload};
+use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
     AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CorsPolicy,
-    ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource, Route,
-    Rule, TlsTermination, TlsVersion,
+    ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
+    ResourceKind, Route, Rule, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -245,10 +245,12 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         target: BackendTarget::Backend("shop/a:80".into()),
         protocol: AuthProtocol::Grpc { request_headers: vec![] },
     });
+    let limited = Listener { limits: vec!["shop/few".into()], ..Listener::clone(&plain) };
     for (demanding, needs) in [
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
+        (Resource::Listener(Arc::new(limited)), Capability::LocalLimits),
         (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
         (filtered(Filter::Unresolved("x".into())), Capability::ListenerFilters),
         (filtered(asking.clone()), Capability::ListenerFilters),
@@ -333,4 +335,34 @@ async fn a_tunnel_of_the_last_edition_does_not_understand_new_conditions_and_obs
     assert_eq!(*find("two"), Authorization::new("two", Action::Deny, vec![]));
     assert_eq!(state(&hub, 1).await.closed.len(), 2);
     assert_eq!(state(&hub, 1).await.proxy, Proxy::Node("n1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_cannot_count_serves_nothing_that_is_limited() {
+    let hub = Hub::new();
+    let limited = |it: Resource| match it {
+        Resource::Listener(it) => {
+            Resource::Listener(Arc::new(Listener { limits: vec!["few".into()], ..Arc::unwrap_or_clone(it) }))
+        }
+        other => other,
+    };
+    let open = rule("/open", &["shop/a:80"], None);
+    let counted = Rule { limits: vec!["few".into()], ..rule("/counted", &["shop/a:80"], None) };
+    let both = route("guarded", vec![at_listener("shop/gw/http")], vec![open, counted]);
+    let private = limited(listener("shop/gw", "private", ListenerProtocol::Http));
+    let resources = vec![http(), private, both, backend("shop/a:80", 80, None), rate_limit("few", false)];
+    hub.commit(resources, vec![]);
+    let mut old = Recorded::connect(&hub, GATEWAY).await;
+    let heard = old.hear().await;
+    let listeners: Vec<_> = heard.iter().filter_map(as_listener).collect();
+    let closed: Vec<_> = listeners.iter().filter(|it| it.closed.is_some()).collect();
+    assert_eq!(listeners.len(), 2, "{listeners:?}");
+    assert_eq!(closed.len(), 1, "the one that is limited is closed: {listeners:?}");
+    assert!(closed[0].limits.is_empty());
+    assert!(heard.iter().all(|it| it.key().kind != ResourceKind::RateLimit));
+    let [open, counted] = &find_route(&heard).rules[..] else { panic!("{heard:?}") };
+    assert!(open.filters.is_empty() && !open.backends.is_empty());
+    assert!(matches!(counted.filters[..], [Filter::Unresolved(_)]) && counted.backends.is_empty());
+    assert!(counted.limits.is_empty());
+    assert_eq!(state(&hub, 1).await.closed.len(), 3);
 }

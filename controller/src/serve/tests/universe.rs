@@ -4,12 +4,12 @@ use fairway_config::arbitrary;
 use fairway_config::model::{
     AddressSource, AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey,
     BackendSecurity, BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
-    Filter, Fraction, L4Kind, L4Route, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls,
-    ObjectName, PathMatch, Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts,
-    TlsTermination, WeightedBackend, WeightedTarget, Workload,
+    Filter, Fraction, L4Kind, L4Route, Limits, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls,
+    ObjectName, PathMatch, RateLimit, RateLimitKey, Resource, ResourceKey, Route, RouteKind, Rule, Service,
+    ServicePort, Timeouts, TlsTermination, WeightedBackend, WeightedTarget, Workload,
 };
 use fairway_config::stream::Proxy;
-use fairway_policy::{Action, Condition};
+use fairway_policy::{Action, Condition, Mode};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -27,6 +27,7 @@ const SERVICES: [&str; 3] = ["shop/a", "shop/b", "blog/c"];
 const BACKENDS: [&str; 3] = ["shop/a:80", "shop/b:80", "blog/c:80"];
 pub(crate) const WAYPOINTS: [&str; 3] = ["waypoint/shop/wp", "waypoint/blog/wp", "no-waypoint"];
 const AUTHORIZATIONS: [&str; 2] = ["one", "two"];
+const LIMITS: [&str; 2] = ["few", "many"];
 
 fn object(name: &str) -> ObjectName {
     let (namespace, name) = name.split_once('/').unwrap();
@@ -51,6 +52,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         closed: None,
         address_source: AddressSource::Connection,
         filters: vec![],
+        limits: vec![],
     }))
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn backend(key: &str, port: u16, via: Option<&str>) -> Resource {
         security: BackendSecurity::Plain,
         via: via.map(|it| (it.into(), ([10, 0, 0, 1], 80).into())),
         authorizations: vec![],
+        limits: vec![],
     }))
 }
 
@@ -109,6 +112,7 @@ pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule 
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        limits: vec![],
     }
 }
 
@@ -183,6 +187,11 @@ pub(crate) fn authorization(name: &str, port: u16) -> Resource {
     Resource::Authorization(Arc::new(Authorization::new(name, Action::Deny, vec![rule])))
 }
 
+pub(crate) fn rate_limit(name: &str, is_closed: bool) -> Resource {
+    let limits = if is_closed { Limits::Closed } else { Limits::Each(vec![]) };
+    Resource::RateLimit(Arc::new(RateLimit { name: name.into(), mode: Mode::Enforce, limits }))
+}
+
 pub(crate) fn certificate(key: &str) -> Resource {
     Resource::Certificate(Arc::new(arbitrary::certificate_named(CertificateKey::from(key)).unwrap()))
 }
@@ -219,22 +228,27 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
 
 fn resource() -> impl Strategy<Value = Resource> {
     let judges = proptest::sample::subsequence(AUTHORIZATIONS.to_vec(), 0..=1);
-    (unjudged(), judges).prop_map(|(resource, judges)| judged(resource, &judges))
+    let limits = proptest::sample::subsequence(LIMITS.to_vec(), 0..=1);
+    (unjudged(), judges, limits).prop_map(|(resource, judges, limits)| guarded(resource, &judges, &limits))
 }
 
-/// The same, judged by these authorizations, if it is of a kind that names some.
-fn judged(resource: Resource, by: &[&str]) -> Resource {
-    let by: Vec<AuthorizationKey> = by.iter().map(|it| (*it).into()).collect();
+/// The same, judged by these authorizations and counted by these limits, if it is of a kind that names some.
+fn guarded(resource: Resource, judges: &[&str], limits: &[&str]) -> Resource {
+    let authorizations: Vec<AuthorizationKey> = judges.iter().map(|it| (*it).into()).collect();
+    let limits: Vec<RateLimitKey> = limits.iter().map(|it| (*it).into()).collect();
     match resource {
         Resource::Listener(it) => {
-            Resource::Listener(Arc::new(Listener { authorizations: by, ..Arc::unwrap_or_clone(it) }))
+            Resource::Listener(Arc::new(Listener { authorizations, limits, ..Arc::unwrap_or_clone(it) }))
         }
         Resource::Backend(it) => {
-            Resource::Backend(Arc::new(Backend { authorizations: by, ..Arc::unwrap_or_clone(it) }))
+            Resource::Backend(Arc::new(Backend { authorizations, limits, ..Arc::unwrap_or_clone(it) }))
         }
         Resource::Route(it) => {
             let mut route = Arc::unwrap_or_clone(it);
-            route.rules.iter_mut().for_each(|it| it.authorizations.clone_from(&by));
+            for it in &mut route.rules {
+                it.authorizations.clone_from(&authorizations);
+                it.limits.clone_from(&limits);
+            }
             Resource::Route(Arc::new(route))
         }
         other => other,
@@ -283,5 +297,6 @@ fn unjudged() -> impl Strategy<Value = Resource> {
         2 => (select(vec!["shop/p1", "shop/p2"]), select(vec!["n1", "n2"]), proptest::sample::subsequence(AUTHORIZATIONS.to_vec(), 0..=2))
             .prop_map(|(key, node, authorizations)| workload(key, node, &authorizations)),
         1 => (select(&AUTHORIZATIONS[..]), 80..82_u16).prop_map(|(name, port)| authorization(name, port)),
+        1 => (select(&LIMITS[..]), any::<bool>()).prop_map(|(name, is_closed)| rate_limit(name, is_closed)),
     ]
 }

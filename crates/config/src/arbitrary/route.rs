@@ -70,8 +70,9 @@ fn rule() -> impl Strategy<Value = Rule> {
         |(attempts, backoff, codes, connection_errors)| Retry { attempts, backoff, codes, connection_errors },
     );
     let (filters, backends) = (vec(filter(), 0..3), vec(backend, 0..3));
-    (of(text()), vec(matching(), 1..3), filters, backends, timeouts, of(retry), vec(key(), 0..2)).prop_map(
-        |(name, matches, filters, backends, timeouts, retry, authorizations)| Rule {
+    let guards = (vec(key(), 0..2), vec(key(), 0..2));
+    (of(text()), vec(matching(), 1..3), filters, backends, timeouts, of(retry), guards).prop_map(
+        |(name, matches, filters, backends, timeouts, retry, (authorizations, limits))| Rule {
             name,
             matches,
             filters,
@@ -79,6 +80,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             timeouts,
             retry,
             authorizations,
+            limits,
         },
     )
 }

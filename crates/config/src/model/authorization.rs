@@ -31,14 +31,14 @@ impl Requires for Authorization {
     }
 }
 
-fn require(condition: &Condition, required: &mut Capabilities) {
+pub(super) fn require(condition: &Condition, required: &mut Capabilities) {
     required.extend(of_condition(condition));
     if let Condition::AnyOf(lists) = condition {
         lists.iter().flatten().for_each(|it| require(it, required));
     }
 }
 
-fn close(condition: &Condition, known: Capabilities) -> Condition {
+pub(super) fn close(condition: &Condition, known: Capabilities) -> Condition {
     match (of_condition(condition), condition) {
         (Some(capability), _) if !known.contains(capability) => {
             Condition::NotUnderstood(capability.name().into())

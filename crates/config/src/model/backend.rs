@@ -1,10 +1,10 @@
 //! A Service's port as a destination: how to speak to it, and where its endpoints are.
 
-use super::capability::that_judges;
-use super::reference::{of_authorization, of_backend};
+use super::capability::that_guards;
+use super::reference::{of_authorization, of_backend, of_limits};
 use super::{
-    AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints, InternalTrafficPolicy, References,
-    Requires, ResourceKey, ResourceKind, ServiceKey, SessionAffinity,
+    AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints, InternalTrafficPolicy, RateLimitKey,
+    References, Requires, ResourceKey, ResourceKind, ServiceKey, SessionAffinity,
 };
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
@@ -31,6 +31,9 @@ pub struct Backend {
     /// Those that judge what is asked of the Service or routed to it, at the proxy that goes straight to its endpoints. One
     /// that is not in the same snapshot denies.
     pub authorizations: Vec<AuthorizationKey>,
+    /// Those that count what is asked of the Service or routed to it, at the same proxy. One that is not in the same snapshot
+    /// closes.
+    pub limits: Vec<RateLimitKey>,
 }
 
 /// What endpoints speak (KEP-3726 `appProtocol`).
@@ -135,19 +138,22 @@ const NO_WAYPOINT: &str = "closed";
 
 impl Requires for Backend {
     fn requires(&self) -> Capabilities {
-        that_judges(&self.authorizations)
+        that_guards(&self.authorizations, &self.limits)
     }
 
     /// Without it the endpoints would be reached as those of a waypoint are, so it stays and leads nowhere.
     fn closed_for(&self, _known: Capabilities) -> Option<Self> {
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port);
-        Some(Self { via: Some((NO_WAYPOINT.into(), nowhere)), authorizations: Vec::new(), ..self.clone() })
+        let via = Some((NO_WAYPOINT.into(), nowhere));
+        Some(Self { via, authorizations: Vec::new(), limits: Vec::new(), ..self.clone() })
     }
 }
 
 impl References for Backend {
     fn references(&self) -> Vec<ResourceKey> {
         let via = self.via.iter().map(|(waypoint, _)| of_backend(ResourceKind::Endpoints, waypoint));
-        via.chain(self.authorizations.iter().map(of_authorization)).collect()
+        via.chain(self.authorizations.iter().map(of_authorization))
+            .chain(self.limits.iter().map(of_limits))
+            .collect()
     }
 }

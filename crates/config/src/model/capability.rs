@@ -6,7 +6,7 @@
 //! [`Capabilities::FIRST_EDITION`].
 
 use super::filter::for_each_filter;
-use super::{AuthorizationKey, Filter, ResourceKey};
+use super::{AuthorizationKey, Filter, RateLimitKey, ResourceKey};
 use fairway_policy::Condition;
 use std::fmt;
 
@@ -52,6 +52,8 @@ macro_rules! capabilities {
             TlsMinVersion = "listener.tls-min-version", Later;
             /// [`Listener::filters`](super::Listener::filters): filters that run before a route is matched.
             ListenerFilters = "listener.filters", Later;
+            /// The rate limits of a listener, a rule or a backend, which each proxy counts by itself.
+            LocalLimits = "limit.local", Later;
         }
     };
     (
@@ -252,9 +254,10 @@ impl fmt::Debug for Capabilities {
     }
 }
 
-/// What authorizations that a listener, a rule or a backend names ask of the proxy that serves it.
-pub(super) fn that_judges(authorizations: &[AuthorizationKey]) -> Capabilities {
-    authorizations.first().map(|_| Capability::Attached).into_iter().collect()
+/// What the authorizations and limits that a listener, a rule or a backend names ask of the proxy that serves it.
+pub(super) fn that_guards(authorizations: &[AuthorizationKey], limits: &[RateLimitKey]) -> Capabilities {
+    let judges = authorizations.first().map(|_| Capability::Attached);
+    judges.into_iter().chain(limits.first().map(|_| Capability::LocalLimits)).collect()
 }
 
 /// What a condition itself asks of a proxy; those within it ask for themselves. `None`: no proxy understands it.
@@ -290,8 +293,9 @@ mod tests {
             let known = Capabilities(bits | Capability::Unresolved.bit());
             if !known.include(resource.requires()) {
                 let Some(closed) = resource.closed_for(known) else {
-                    // Only a listener for tunnels, or of a Service's address, is not served at all.
-                    prop_assert_eq!(resource.key().kind, ResourceKind::Listener);
+                    // Only a listener for tunnels, or of a Service's address, is not served at all, and limits are unknown to who
+                    // does not count.
+                    prop_assert!(matches!(resource.key().kind, ResourceKind::Listener | ResourceKind::RateLimit));
                     return Ok(());
                 };
                 prop_assert_eq!(closed.key(), resource.key());

@@ -110,6 +110,8 @@ keys! {
     WorkloadKey,
     /// the name of an authorization: `<namespace>/<name>` of a policy, and behind `@` the form that it has at some targets
     AuthorizationKey,
+    /// the name of limits: `<namespace>/<name>` of a policy, and behind `@` the target at which it counts
+    RateLimitKey,
 }
 
 // === impl BackendKey ===
@@ -127,6 +129,20 @@ impl AuthorizationKey {
     /// The namespace and name of the policy that an authorization comes from: its name without the form.
     pub fn policy_of(name: &str) -> &str {
         name.split_once('@').map_or(name, |(policy, _)| policy)
+    }
+}
+
+// === impl RateLimitKey ===
+
+impl RateLimitKey {
+    /// The namespace and name of the policy that limits come from: their name without the target.
+    pub fn policy(&self) -> &str {
+        AuthorizationKey::policy_of(&self.0)
+    }
+
+    /// The namespace of that policy; empty if the key has no `/`.
+    pub fn namespace(&self) -> &str {
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::capability::{Capability, of_filter, that_judges};
-use super::reference::{of_authorization, of_target};
+use super::capability::{Capability, of_filter, that_guards};
+use super::reference::{of_authorization, of_limits, of_target};
 use super::{
     AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, Filter, HostnamePattern,
-    ListenerKey, ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub struct Listener {
     /// Why it serves nobody; none when it serves. It keeps its port and its hostname, so that no wider listener of the port takes
     /// what is for it. No route is bound to it, so a proxy that does not know this field has nothing to serve there either.
     pub closed: Option<Arc<str>>,
+    /// Those that count its requests, whatever route they take. One that is not in the same snapshot closes.
+    pub limits: Vec<RateLimitKey>,
 }
 
 /// What is spoken on a listener.
@@ -126,17 +128,23 @@ impl Listener {
             protocol,
             backend_certificate: None,
             authorizations: Vec::new(),
+            limits: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
             closed: Some(why.into()),
             ..self.clone()
         })
     }
+
+    /// Whether anything judges or counts what comes by it.
+    pub fn is_guarded(&self) -> bool {
+        !self.authorizations.is_empty() || !self.limits.is_empty()
+    }
 }
 
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
-        let mut required = that_judges(&self.authorizations);
+        let mut required = that_guards(&self.authorizations, &self.limits);
         required.extend(self.address_source.requires());
         required.extend(self.protocol.termination().and_then(TlsTermination::requires));
         required.extend(self.filters.first().map(|_| Capability::ListenerFilters));
@@ -158,6 +166,10 @@ impl References for Listener {
         let named = served.iter().chain(&self.backend_certificate);
         let certificates = named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc()));
         let asked = self.filters.iter().filter_map(Filter::target).filter_map(of_target);
-        certificates.chain(self.authorizations.iter().map(of_authorization)).chain(asked).collect()
+        certificates
+            .chain(self.authorizations.iter().map(of_authorization))
+            .chain(self.limits.iter().map(of_limits))
+            .chain(asked)
+            .collect()
     }
 }

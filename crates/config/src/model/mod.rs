@@ -17,6 +17,7 @@ mod locality;
 mod matching;
 mod path;
 mod probe;
+mod rate_limit;
 mod reference;
 mod route;
 mod segments;
@@ -31,8 +32,8 @@ pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
 pub use filter::*;
 pub use key::{
-    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,
-    ResourceKind, RouteKey, ServiceKey, WorkloadKey,
+    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,
+    ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
@@ -40,6 +41,7 @@ pub use locality::{Family, Hints, InternalTrafficPolicy, SessionAffinity};
 pub use matching::*;
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
 pub use probe::{HttpProbe, Probe, ProbeAction};
+pub use rate_limit::{Limit, LimitKeyPart, Limits, RateLimit};
 pub(crate) use reference::Keyed;
 pub use reference::References;
 pub use route::{

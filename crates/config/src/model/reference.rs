@@ -1,7 +1,8 @@
 //! What every kind of resource says of itself: its key, and which resources it names.
 
 use super::{
-    AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, Requires, ResourceKey, ResourceKind,
+    AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, RateLimitKey, Requires, ResourceKey,
+    ResourceKind,
 };
 
 /// The resources that a resource names.
@@ -39,6 +40,10 @@ pub(super) fn of_target(target: &BackendTarget) -> Option<ResourceKey> {
 
 pub(super) fn of_authorization(key: &AuthorizationKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::Authorization, key.as_arc())
+}
+
+pub(super) fn of_limits(key: &RateLimitKey) -> ResourceKey {
+    ResourceKey::new(ResourceKind::RateLimit, key.as_arc())
 }
 
 /// A backend, or its endpoints.

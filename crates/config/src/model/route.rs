@@ -1,10 +1,10 @@
 //! Rules bound to listeners or Services.
 
-use super::capability::{of_filter, that_judges};
-use super::reference::{of_authorization, of_target};
+use super::capability::{of_filter, that_guards};
+use super::reference::{of_authorization, of_limits, of_target};
 use super::{
     AuthorizationKey, BackendKey, Capabilities, Filter, HostnamePattern, ListenerKey, Match, ObjectName,
-    References, Requires, ResourceKey, RouteKey, ServiceKey,
+    RateLimitKey, References, Requires, ResourceKey, RouteKey, ServiceKey,
 };
 use http::StatusCode;
 use std::sync::Arc;
@@ -108,6 +108,8 @@ pub struct Rule {
     pub retry: Option<Retry>,
     /// Those that judge the requests of the rule. One that is not in the same snapshot denies.
     pub authorizations: Vec<AuthorizationKey>,
+    /// Those that count the requests of the rule. One that is not in the same snapshot closes.
+    pub limits: Vec<RateLimitKey>,
 }
 
 /// A backend and its share of the requests.
@@ -181,6 +183,7 @@ impl References for Route {
             let targets = rule.backends.iter().map(|it| &it.target);
             references.extend(targets.chain(rule.filters().filter_map(Filter::target)).filter_map(of_target));
             references.extend(rule.authorizations.iter().map(of_authorization));
+            references.extend(rule.limits.iter().map(of_limits));
         }
         references
     }
@@ -206,6 +209,7 @@ impl Requires for Route {
                 filters: vec![Filter::Unresolved(reason.into())],
                 backends: vec![],
                 authorizations: vec![],
+                limits: vec![],
                 ..rule.clone()
             }
         };
@@ -217,7 +221,7 @@ impl Requires for Route {
 
 impl Rule {
     fn requires(&self) -> Capabilities {
-        let mut required = that_judges(&self.authorizations);
+        let mut required = that_guards(&self.authorizations, &self.limits);
         required.extend(self.filters().map(of_filter));
         required
     }

@@ -202,6 +202,7 @@ mod tests {
             timeouts: Timeouts::default(),
             retry: None,
             authorizations: vec![],
+            limits: vec![],
         };
         let target = BackendTarget::Unresolved(Unresolved::NotFound);
         let backend = WeightedBackend { weight: 1, target, filters: vec![filter.clone()] };
@@ -256,6 +257,7 @@ mod tests {
                 authorizations: vec![],
                 address_source: AddressSource::Connection,
                 filters,
+                limits: vec![],
                 closed: None,
             };
             listener.check()

@@ -13,10 +13,6 @@ pub(super) fn encode(authorization: &Authorization) -> proto::Authorization {
         Action::Allow => proto::Action::Allow,
         Action::Deny => proto::Action::Deny,
     };
-    let mode = match authorization.mode {
-        Mode::Enforce => proto::Mode::Enforce,
-        Mode::Observe => proto::Mode::Observe,
-    };
     let rule = |rule: &Rule| proto::AuthorizationRule {
         conditions: encode_conditions(&rule.conditions),
         name: rule.name.as_ref().map(ToString::to_string),
@@ -25,7 +21,7 @@ pub(super) fn encode(authorization: &Authorization) -> proto::Authorization {
         name: authorization.name.to_string(),
         action: action.into(),
         rules: authorization.rules.iter().map(rule).collect(),
-        mode: mode.into(),
+        mode: encode_mode(authorization.mode).into(),
     }
 }
 
@@ -39,17 +35,49 @@ pub(super) fn decode(message: proto::Authorization) -> Result<Authorization, Inv
                 return Err(Invalid::unknown_value("action", message.action));
             }
         },
-        mode: match proto::Mode::try_from(message.mode) {
-            Ok(proto::Mode::Enforce) => Mode::Enforce,
-            Ok(proto::Mode::Observe) => Mode::Observe,
-            Err(_) => return Err(Invalid::unknown_value("mode", message.mode)),
-        },
+        mode: decode_mode(message.mode)?,
         rules: each(message.rules, "rules", |rule| {
             Ok(Rule {
                 name: rule.name.map(Into::into),
                 conditions: each(rule.conditions, "conditions", |it| decode_condition(&it, 0))?,
             })
         })?,
+    })
+}
+
+pub(super) fn encode_mode(mode: Mode) -> proto::Mode {
+    match mode {
+        Mode::Enforce => proto::Mode::Enforce,
+        Mode::Observe => proto::Mode::Observe,
+    }
+}
+
+pub(super) fn decode_mode(number: i32) -> Result<Mode, Invalid> {
+    match proto::Mode::try_from(number) {
+        Ok(proto::Mode::Enforce) => Ok(Mode::Enforce),
+        Ok(proto::Mode::Observe) => Ok(Mode::Observe),
+        Err(_) => Err(Invalid::unknown_value("mode", number)),
+    }
+}
+
+/// Lists of conditions, one of which has to hold.
+pub(super) fn encode_alternatives(lists: &[Vec<Condition>]) -> proto::Alternatives {
+    let list = |it: &Vec<Condition>| proto::Conditions { conditions: encode_conditions(it) };
+    proto::Alternatives { alternatives: lists.iter().map(list).collect() }
+}
+
+/// Lists that do not stand within a condition.
+pub(super) fn decode_alternatives(message: proto::Alternatives) -> Result<Vec<Vec<Condition>>, Invalid> {
+    decode_lists(message, "alternatives", 0)
+}
+
+fn decode_lists(
+    message: proto::Alternatives,
+    field: &str,
+    depth: u8,
+) -> Result<Vec<Vec<Condition>>, Invalid> {
+    each(message.alternatives, field, |list| {
+        each(list.conditions, "conditions", |it| decode_condition(&it, depth))
     })
 }
 
@@ -81,10 +109,7 @@ fn encode_condition(condition: &Condition) -> proto::Condition {
             paths: it.iter().map(|path| matching::encode_path(path.as_written())).collect(),
         }),
         Condition::HeaderIs(it) => Kind::HeaderIs(matching::encode_header(it)),
-        Condition::AnyOf(lists) => {
-            let list = |it: &Vec<Condition>| proto::Conditions { conditions: encode_conditions(it) };
-            Kind::AnyOf(proto::Alternatives { alternatives: lists.iter().map(list).collect() })
-        }
+        Condition::AnyOf(lists) => Kind::AnyOf(encode_alternatives(lists)),
         Condition::NotUnderstood(what) => Kind::NotUnderstood(what.to_string()),
     };
     proto::Condition { kind: Some(kind) }
@@ -132,9 +157,7 @@ fn decode_kind(kind: Kind, depth: u8) -> Result<Condition, Invalid> {
         Kind::AnyOf(_) if depth == DEEPEST => {
             return Err(Invalid::new("any_of", format!("stands more than {DEEPEST} levels deep")));
         }
-        Kind::AnyOf(it) => Condition::AnyOf(each(it.alternatives, "any_of.alternatives", |list| {
-            each(list.conditions, "conditions", |it| decode_condition(&it, depth + 1))
-        })?),
+        Kind::AnyOf(it) => Condition::AnyOf(decode_lists(it, "any_of.alternatives", depth + 1)?),
         Kind::NotUnderstood(what) => Condition::NotUnderstood(what.into()),
     })
 }

@@ -18,6 +18,7 @@ pub(super) fn encode(backend: &Backend) -> proto::Backend {
             address: Some(value::encode_socket_address(address)),
         }),
         authorizations: backend.authorizations.iter().map(ToString::to_string).collect(),
+        limits: backend.limits.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -30,6 +31,7 @@ pub(super) fn decode(message: proto::Backend) -> Result<Backend, Invalid> {
         security: required(message.security, "security", trust::decode_security)?,
         via: optional(message.via, "via", decode_via)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+        limits: each(message.limits, "limits", value::key)?,
     })
 }
 

@@ -31,6 +31,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         closed: listener.closed.as_ref().map(ToString::to_string),
         address_source: address_source::encode(&listener.address_source),
         filters: listener.filters.iter().map(filter::encode).collect(),
+        limits: listener.limits.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -73,6 +74,7 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         protocol: required(message.protocol, "protocol", protocol)?,
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+        limits: each(message.limits, "limits", value::key)?,
         closed: message.closed.map(Into::into),
         address_source: source.clone().unwrap_or_default(),
         filters: each(message.filters, "filters", filter::decode)?,

@@ -14,6 +14,7 @@ mod key;
 mod l4_route;
 mod listener;
 mod matching;
+mod rate_limit;
 mod resource;
 mod route;
 mod service;

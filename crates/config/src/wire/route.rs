@@ -114,6 +114,7 @@ fn encode_rule(rule: &Rule) -> proto::Rule {
         }),
         retry: rule.retry.as_ref().map(encode_retry),
         authorizations: rule.authorizations.iter().map(ToString::to_string).collect(),
+        limits: rule.limits.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -129,6 +130,7 @@ fn decode_rule(message: proto::Rule) -> Result<Rule, Invalid> {
         timeouts: required(message.timeouts, "timeouts", decode_timeouts)?,
         retry: optional(message.retry, "retry", decode_retry)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+        limits: each(message.limits, "limits", value::key)?,
     })
 }
 

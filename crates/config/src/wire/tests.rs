@@ -98,6 +98,12 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
         Some(proto::probe::Action::Http(http))
     };
     let object = || Some(proto::ObjectName { namespace: "a".to_owned(), name: "b".to_owned() });
+    let limited = |break_it: fn(&mut proto::Limit)| {
+        let per = Some(proto::Duration { seconds: 1, nanos: 0 });
+        let mut limit = proto::Limit { requests: 1, per, burst: 1, ..Default::default() };
+        break_it(&mut limit);
+        Kind::RateLimit(proto::RateLimit { name: key(), limits: vec![limit], ..Default::default() })
+    };
     for (kind, field) in [
         (Kind::Listener(proto::Listener::default()), "key"),
         (
@@ -127,6 +133,12 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
             "endpoints[0].state",
         ),
         (Kind::Authorization(proto::Authorization { name: key(), ..Default::default() }), "action"),
+        (limited(|it| it.requests = 0), "limits[0].requests"),
+        (limited(|it| it.burst = 0), "limits[0].burst"),
+        (Kind::RateLimit(proto::RateLimit { name: key(), mode: 7, ..Default::default() }), "mode"),
+        (limited(|it| it.per = None), "limits[0].per"),
+        (limited(|it| it.per = Some(proto::Duration::default())), "limits[0].per"),
+        (limited(|it| it.key = vec![proto::LimitKeyPart::default()]), "limits[0].key[0]"),
         (Kind::Workload(probed(None)), "probes[0].action"),
         (Kind::Workload(probed(get(""))), "probes[0].action.http.target"),
         (Kind::Workload(probed(get("/a b"))), "probes[0].action.http.target"),

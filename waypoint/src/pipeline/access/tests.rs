@@ -91,6 +91,7 @@ fn backend(key: &str, host: u8, port: u16, authorizations: Vec<AuthorizationKey>
         security: BackendSecurity::Plain,
         via: None,
         authorizations,
+        limits: vec![],
     };
     let endpoint = Endpoint {
         address: ([10, 0, 0, host], 80).into(),

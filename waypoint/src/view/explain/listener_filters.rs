@@ -2,7 +2,7 @@
 
 use super::{Explained, describe_refusal, run};
 use crate::pipeline::access::{PolicySet, RequestSource};
-use crate::pipeline::keep_host;
+use crate::pipeline::{keep_host, limits};
 use crate::reason::Reason;
 use crate::route::hop::Passed;
 use crate::route::{ListenerFilters, RequestHead};
@@ -26,6 +26,9 @@ pub(super) fn pass(
         Ok(head) => head,
         Err(bad) => return explained.refuse(Reason::BadRequest(bad)),
     };
+    if limits::are_closed(&serving.tables, entry) {
+        return explained.refuse(Reason::UnresolvedLimit);
+    }
     if let Err(refusal) = entry.judge_request(&serving.tables, source, &head).verdict.into_result() {
         explained.deny(&refusal);
         return false;

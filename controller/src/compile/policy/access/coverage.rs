@@ -3,7 +3,7 @@
 use super::review::{Review, TOLD};
 use crate::compile::program::{Made, Reader};
 use crate::compile::settings::Capture;
-use crate::compile::workload::Identify;
+use crate::compile::workload::{Identify, PodIdentity};
 use crate::diagnostic::{Diagnostic, Reason, Severity};
 use crate::resources::ObjectRef;
 
@@ -14,18 +14,7 @@ impl Review<'_> {
         reader: &mut Reader<'_>,
         pods: impl Iterator<Item = &'p ObjectRef>,
     ) -> Result<(), Diagnostic> {
-        let mut outside = Vec::new();
-        for pod in pods {
-            let who = reader.get::<Identify>(&pod.object_name());
-            // Proxies have been looked at.
-            if who.is_some_and(|it| !it.captured && !it.is_proxy) {
-                outside.push(pod.name.to_string());
-            }
-        }
-        if outside.is_empty() || reader.settings().capture == Capture::Off {
-            return Ok(());
-        }
-        let names = outside.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
+        let Some(names) = outside(reader, pods) else { return Ok(()) };
         let message = format!("cannot be enforced for pods outside the mesh: {names}");
         let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", self.name.namespace);
         Err(self.not_enforced(message, remedy))
@@ -74,4 +63,35 @@ impl Review<'_> {
     pub(super) fn not_enforced(&self, message: String, remedy: String) -> Diagnostic {
         Diagnostic::error(Reason::AccessPolicyNotEnforced, self.field, message, remedy)
     }
+}
+
+/// The pods among these that are not in the mesh, in words; none where all are, or nothing is captured. Proxies are another matter.
+pub(in crate::compile::policy) fn outside<'p>(
+    reader: &mut Reader<'_>,
+    pods: impl Iterator<Item = &'p ObjectRef>,
+) -> Option<String> {
+    if reader.settings().capture == Capture::Off {
+        return None;
+    }
+    names_of(reader, pods, |it| !it.captured && !it.is_proxy)
+}
+
+/// The proxies of Fairway among these pods, in words; none where there is none.
+pub(in crate::compile::policy) fn proxies<'p>(
+    reader: &mut Reader<'_>,
+    pods: impl Iterator<Item = &'p ObjectRef>,
+) -> Option<String> {
+    names_of(reader, pods, |it| it.is_proxy)
+}
+
+/// The names of some of the pods that are of a sort; none where no pod is.
+fn names_of<'p>(
+    reader: &mut Reader<'_>,
+    pods: impl Iterator<Item = &'p ObjectRef>,
+    is_wanted: impl Fn(&PodIdentity) -> bool,
+) -> Option<String> {
+    let mut is_wanted =
+        |pod: &ObjectRef| reader.get::<Identify>(&pod.object_name()).is_some_and(|it| is_wanted(&it));
+    let names: Vec<&str> = pods.filter(|it| is_wanted(it)).map(|it| &*it.name).take(TOLD).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }

@@ -12,13 +12,13 @@
 //! other conditions match.
 
 mod authorize;
-mod coverage;
+pub(super) mod coverage;
 mod pods;
-mod review;
-mod room;
-mod rules;
-mod select;
-mod serving;
+pub(super) mod review;
+pub(super) mod room;
+pub(super) mod rules;
+pub(super) mod select;
+pub(super) mod serving;
 mod status;
 
 pub(in crate::compile) use authorize::Authorize;
@@ -109,26 +109,14 @@ fn form_at(reader: &mut Reader<'_>, policy: &ObjectRef, object: &ObjectRef, form
 /// The Services that an object keeps behind their waypoint, as a policy that is enforced.
 pub(in crate::compile) fn guarded_services(object: &Object) -> Vec<ObjectRef> {
     match object {
-        Object::AccessPolicy(it) if is_enforced(it) => services(it),
+        Object::AccessPolicy(it) if is_enforced(it) => attach::services(&**it),
         _ => Vec::new(),
     }
 }
 
-/// The Services that a policy names.
-pub(in crate::compile) fn services(policy: &AccessPolicy) -> Vec<ObjectRef> {
-    let named = attach::targets(policy).into_iter().map(|it| it.object);
-    named.filter(|it| it.kind == Kind::Service).collect()
-}
-
 /// Whether policies keep a Service behind its waypoint.
 pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) -> bool {
-    let target = ObjectRef::from_name(Kind::Service, service);
-    if !attach::is_attached::<AccessPolicy>(reader, &target) {
-        return false;
-    }
-    attach::attached::<AccessPolicy>(reader, &target).iter().any(|it| {
-        reader.input::<AccessPolicy>(&it.policy.object_name()).is_some_and(|policy| is_enforced(&policy))
-    })
+    attach::is_held(reader, &ObjectRef::from_name(Kind::Service, service), is_enforced)
 }
 
 /// The authorizations that judge what is asked of a Service or routed to it.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 const TARGETS: &str = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or pods";
 
 /// As many values, or pods, are told of.
-pub(super) const TOLD: usize = 4;
+pub(in crate::compile::policy) const TOLD: usize = 4;
 
 /// A policy and one of its targets.
 pub(super) struct Review<'a> {
@@ -353,7 +353,10 @@ fn carrier(authorization: &AuthorizationKey) -> ResourceKey {
 }
 
 /// The names of a route's rules; none if the route does not exist.
-fn rules_of(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<Vec<Option<Arc<str>>>> {
+pub(in crate::compile::policy) fn rules_of(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+) -> Option<Vec<Option<Arc<str>>>> {
     let name = |it: &Option<String>| it.as_deref().map(Arc::from);
     let names = match route.kind {
         Kind::HttpRoute => {

@@ -35,13 +35,13 @@ impl Query<Cluster> for Compared {
     fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Claim {
         let Some(policy) = reader.input::<AccessPolicy>(name) else { return Claim::default() };
         let values = spec(&policy).map_or(0, compared);
-        Claim { created: policy.meta.created, values: 1 + values, is_enforced: is_enforced(&policy) }
+        Claim::new(policy.meta.created, 1 + values, is_enforced(&policy))
     }
 }
 
 /// What a policy asks of the room of its objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Claim {
+pub(in crate::compile::policy) struct Claim {
     created: i64,
     values: usize,
     is_enforced: bool,
@@ -49,7 +49,7 @@ pub(super) struct Claim {
 
 /// The policies that an object has no room for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Room {
+pub(in crate::compile::policy) struct Room {
     without: BTreeSet<ObjectRef>,
     /// The one of them that closes the object in place of all. None if no decision of theirs counts: then they decide nothing.
     closes: Option<ObjectRef>,
@@ -105,21 +105,32 @@ pub(super) fn values_of(spec: &AccessPolicySpec) -> usize {
 }
 
 fn values_of_rule(rule: &AccessRule) -> usize {
-    fn count<T>(list: &Option<Vec<T>>) -> usize {
-        list.as_ref().map_or(0, Vec::len)
-    }
     let source =
         |it: &AccessSource| 1 + count(&it.service_accounts) + count(&it.namespaces) + count(&it.spiffe_ids);
-    let operation = |it: &AccessOperation| {
-        1 + count(&it.ports)
-            + count(&it.hosts)
-            + count(&it.methods)
-            + count(&it.paths)
-            + count(&it.grpc)
-            + count(&it.headers)
-    };
     let sources = rule.from.iter().flatten().map(source).sum::<usize>();
-    sources + rule.to.iter().flatten().map(operation).sum::<usize>()
+    sources + rule.to.iter().flatten().map(values_of_operation).sum::<usize>()
+}
+
+/// What an entry of what is asked for compares one by one, itself counted.
+pub(in crate::compile::policy) fn values_of_operation(it: &AccessOperation) -> usize {
+    1 + count(&it.ports)
+        + count(&it.hosts)
+        + count(&it.methods)
+        + count(&it.paths)
+        + count(&it.grpc)
+        + count(&it.headers)
+}
+
+fn count<T>(list: &Option<Vec<T>>) -> usize {
+    list.as_ref().map_or(0, Vec::len)
+}
+
+// === impl Claim ===
+
+impl Claim {
+    pub(in crate::compile::policy) fn new(created: i64, values: usize, is_enforced: bool) -> Self {
+        Self { created, values, is_enforced }
+    }
 }
 
 // === impl Room ===
@@ -128,15 +139,16 @@ impl Room {
     /// That of an object with these policies.
     pub(super) fn among(reader: &mut Reader<'_>, policies: impl IntoIterator<Item = ObjectRef>) -> Self {
         let claim = |it: ObjectRef| (reader.get::<Compared>(&it.object_name()), it);
-        Self::from_claims(policies.into_iter().map(claim).collect())
+        Self::from_claims(policies.into_iter().map(claim).collect(), MOST_COMPARED)
     }
 
-    fn from_claims(mut claims: Vec<(Claim, ObjectRef)>) -> Self {
+    /// That of an object whose policies claim so much, where there is room for `most`.
+    pub(in crate::compile::policy) fn from_claims(mut claims: Vec<(Claim, ObjectRef)>, most: usize) -> Self {
         claims.sort_by(|(a, one), (b, other)| (a.created, one).cmp(&(b.created, other)));
         let (mut room, mut sum) = (Self::default(), 0_usize);
         for (claim, policy) in claims {
             sum = sum.saturating_add(claim.values);
-            if sum <= MOST_COMPARED {
+            if sum <= most {
                 continue;
             }
             if claim.is_enforced {
@@ -148,15 +160,20 @@ impl Room {
     }
 
     /// Whether there is none for a policy.
-    pub(super) fn lacks(&self, policy: &ObjectRef) -> bool {
+    pub(in crate::compile::policy) fn lacks(&self, policy: &ObjectRef) -> bool {
         self.without.contains(policy)
     }
 
     /// The form that a policy has at the object, where it would have this one; none if it has no part in judging.
     pub(super) fn form(&self, policy: &ObjectRef, form: Form) -> Option<Form> {
+        self.place(policy, form, Form::Closed)
+    }
+
+    /// The same for policies of any kind.
+    pub(in crate::compile::policy) fn place<F>(&self, policy: &ObjectRef, form: F, closed: F) -> Option<F> {
         match (self.lacks(policy), self.closes.as_ref() == Some(policy)) {
             (false, _) => Some(form),
-            (true, true) => Some(Form::Closed),
+            (true, true) => Some(closed),
             (true, false) => None,
         }
     }
@@ -175,7 +192,7 @@ mod tests {
         let claim = |(name, created, values, is_enforced): &(&str, i64, usize, bool)| {
             (Claim { created: *created, values: *values, is_enforced: *is_enforced }, policy(name))
         };
-        Room::from_claims(claims.iter().map(claim).collect())
+        Room::from_claims(claims.iter().map(claim).collect(), MOST_COMPARED)
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) struct Compiled {
 
 /// A value that is not valid.
 #[derive(Debug)]
-pub(super) struct Invalid {
+pub(in crate::compile::policy) struct Invalid {
     pub field: String,
     pub reason: String,
 }
@@ -97,6 +97,20 @@ pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
         draft.compiled.rules.push(rule);
     }
     draft.compiled
+}
+
+/// Compiles what a limit counts, which is matched as in a Deny: in doubt it is counted.
+pub(in crate::compile::policy) fn counted(
+    field: &str,
+    written: &[AccessOperation],
+    settings: &CompileSettings,
+) -> (Vec<Vec<Condition>>, Vec<Invalid>) {
+    let (namespace, speakers) = (Arc::from(""), BTreeMap::new());
+    let reach = Reach { namespace: &namespace, settings, form: Form::Gateway, speakers: &speakers, own: &[] };
+    let mut draft = Draft { reach: &reach, is_deny: true, compiled: Compiled::default() };
+    let each = written.iter().enumerate();
+    let lists = each.map(|(index, it)| draft.operation(&format!("{field}[{index}]"), it)).collect();
+    (lists, draft.compiled.invalid)
 }
 
 struct Draft<'a> {

@@ -60,13 +60,17 @@ impl OfInput<Cluster> for Select {
 }
 
 /// Whether a Gateway is a waypoint. Clients can pass it by, so policies cannot be carried out for all that it serves.
-pub(super) fn is_waypoint(reader: &mut Reader<'_>, gateway: &ObjectName) -> bool {
+pub(in crate::compile::policy) fn is_waypoint(reader: &mut Reader<'_>, gateway: &ObjectName) -> bool {
     let Some(gateway) = reader.input::<Gateway>(gateway) else { return false };
     let class = class::named(reader, &gateway.spec.gateway_class_name);
     class.is_some_and(|it| it.class == ProxyClass::Waypoint)
 }
 
 /// Whether a Gateway is there and does not have this listener.
-pub(super) fn has_no_listener(reader: &mut Reader<'_>, gateway: &ObjectName, listener: &str) -> bool {
+pub(in crate::compile::policy) fn has_no_listener(
+    reader: &mut Reader<'_>,
+    gateway: &ObjectName,
+    listener: &str,
+) -> bool {
     reader.input::<Gateway>(gateway).is_some_and(|it| !it.spec.listeners.iter().any(|it| it.name == listener))
 }

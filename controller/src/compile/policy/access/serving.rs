@@ -29,7 +29,7 @@ impl Set<Cluster> for HeldParents {
 }
 
 /// Whether a route is served by nobody but by Gateways that cannot be read, as far as is known.
-pub(super) fn is_of_held(reader: &mut Reader<'_>, route: &ObjectRef) -> bool {
+pub(in crate::compile::policy) fn is_of_held(reader: &mut Reader<'_>, route: &ObjectRef) -> bool {
     reader.count(&HeldParents(route.clone())) > 0
         && reader.count(&RouteGateways(route.clone())) == 0
         && reader.count(&RouteServices(route.clone())) == 0

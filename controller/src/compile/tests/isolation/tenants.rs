@@ -246,6 +246,26 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             ));
         }
     }
+    for targets in [
+        format!("{{ {gateway}: Gateway, name: g }}, {{ {gateway}: Gateway, name: g, sectionName: m }}"),
+        format!("{{ {gateway}: Gateway, name: w }}, {{ {gateway}: HTTPRoute, name: r }}"),
+        format!("{{ {gateway}: ListenerSet, name: ls }}, {{ group: '', kind: Service, name: s }}"),
+        format!(
+            "{{ {gateway}: ListenerSet, name: ls, sectionName: e }}, {{ {gateway}: Gateway, name: shared }}"
+        ),
+    ] {
+        for limits in [
+            "local: [{ requests: 1, per: Second, key: [{ type: Identity }] }]",
+            "mode: Observe, local: [{ requests: 1, per: Second, key: [{ type: ClientAddress }] }]",
+            "local: [{ requests: 0, per: Second }]",
+            "local: 7",
+        ] {
+            all.push(format!(
+                "apiVersion: fairway.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {{ name: p, namespace: {ns} }}\n\
+                 spec: {{ targetRefs: [{targets}], {limits} }}"
+            ));
+        }
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     let text = |text: String| serde_json::Value::String(text).to_string();
     all.push(format!(

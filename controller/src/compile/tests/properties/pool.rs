@@ -365,6 +365,45 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
              spec: {{ targetRefs: [{targets}], clientAddress: {{ {says} }} }}"
         ));
     }
+    for (namespace, name, targets, says) in [
+        (
+            "a",
+            "p",
+            "{ GATEWAY, kind: Gateway, name: g }, { GATEWAY, kind: Gateway, name: g, sectionName: m }",
+            "local: [{ requests: 1, per: Second, key: [{ type: ClientAddress }] }]",
+        ),
+        (
+            "a",
+            "p",
+            "{ GATEWAY, kind: HTTPRoute, name: r }, { GATEWAY, kind: Gateway, name: w }",
+            "mode: Observe, local: [{ name: x, requests: 1, per: Minute, matches: [{ methods: [GET] }] }]",
+        ),
+        (
+            "b",
+            "p",
+            "{ group: '', kind: Service, name: s }, { GATEWAY, kind: GRPCRoute, name: r, sectionName: x }",
+            "local: [{ requests: 1, per: Hour, key: [{ type: Identity }] }]",
+        ),
+        (
+            "b",
+            "p",
+            "{ group: '', kind: Service, name: s, sectionName: x }, { GATEWAY, kind: ListenerSet, name: ls }",
+            "local: [{ requests: 0, per: Hour }]",
+        ),
+        (
+            "b",
+            "p",
+            "{ GATEWAY, kind: ListenerSet, name: ls }, { GATEWAY, kind: ListenerSet, name: ls, sectionName: l }",
+            "local: [{ requests: 1, per: Second }]",
+        ),
+        ("b", "q", "{ group: '', kind: Service, name: s }, { GATEWAY, kind: TCPRoute, name: r }", "local: 7"),
+    ] {
+        let targets = targets.replace("GATEWAY", GATEWAY_API);
+        add(&format!(
+            "apiVersion: fairway.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {{ name: {name}, namespace: {namespace} }}\n\
+             spec: {{ targetRefs: [{targets}], {says} }}"
+        ));
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     for (chain, key) in
         [(certified.cert.pem(), certified.signing_key.serialize_pem()), ("x".into(), "y".into())]

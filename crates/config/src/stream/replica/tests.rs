@@ -32,6 +32,7 @@ fn backend(name: &str, port: u16) -> Resource {
         security: crate::model::BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     }))
 }
 

@@ -1,0 +1,136 @@
+//! The memory that the limits of a proxy may take for clients that are counted each by itself.
+//!
+//! Each namespace that has such limits has a room of its own, and all rooms are of one size: what one namespace fills, another does not
+//! lack. When namespaces come the rooms become smaller, and what is in a room that is too small by then moves into a new one.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The memory that the limits of one namespace may take together. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Bounds>);
+
+#[derive(Debug)]
+struct Bounds {
+    limit: AtomicUsize,
+    used: AtomicUsize,
+}
+
+/// The rooms of namespaces. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Rooms {
+    rooms: Arc<HashMap<Arc<str>, Room>>,
+}
+
+/// Bytes for all limits of a proxy.
+const MOST: usize = 64 << 20;
+/// A namespace has no more than such a part of it, also where it is alone: the first ones that come take nothing from it.
+const PARTS: usize = 4;
+
+// === impl Room ===
+
+impl Room {
+    /// Room for so many bytes.
+    pub fn of(limit: usize) -> Self {
+        Self(Arc::new(Bounds { limit: limit.into(), used: AtomicUsize::new(0) }))
+    }
+
+    /// Takes so many bytes, if there are that many.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        let limit = self.0.limit.load(Relaxed);
+        let more = |used: usize| used.checked_add(bytes).filter(|it| *it <= limit);
+        self.0.used.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Relaxed);
+    }
+
+    /// The bytes that are taken.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Relaxed)
+    }
+
+    /// Whether they are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::of(MOST / PARTS)
+    }
+}
+
+// === impl Rooms ===
+
+impl Rooms {
+    /// The room of a namespace. One that has none is not in the configuration.
+    pub fn of(&self, namespace: &str) -> Option<&Room> {
+        self.rooms.get(namespace)
+    }
+
+    /// The rooms of these namespaces. A room in which there is more than it may hold from now on is a new one.
+    #[must_use]
+    pub fn shared_by(&self, namespaces: &BTreeSet<&str>) -> Self {
+        let share = MOST / namespaces.len().max(PARTS);
+        let room = |namespace: &&str| {
+            let had = self.rooms.get(*namespace).filter(|it| it.used() <= share);
+            let room = had.cloned().unwrap_or_else(|| Room::of(share));
+            room.0.limit.store(share, Relaxed);
+            (Arc::from(*namespace), room)
+        };
+        Self { rooms: Arc::new(namespaces.iter().map(room).collect()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[String]) -> BTreeSet<&str> {
+        names.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn what_one_namespace_fills_another_does_not_lack() {
+        let names: Vec<String> = (0..1000).map(|it| format!("n{it:03}")).collect();
+        let mut rooms = Rooms::default();
+        for number in 1..=names.len() {
+            rooms = rooms.shared_by(&of(&names[..number]));
+            // Everybody takes all that there is, the one that has just come as well.
+            let taken: usize = names[..number]
+                .iter()
+                .map(|name| {
+                    let room = rooms.of(name).unwrap();
+                    while room.take(1 << 10) {}
+                    room.used()
+                })
+                .sum();
+            assert!(taken <= MOST, "{number}: {taken}");
+            for name in &names[..number] {
+                let share = MOST / number.max(PARTS);
+                assert!(rooms.of(name).unwrap().used() > share - (1 << 10), "{name} of {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_room_that_is_large_enough_stays() {
+        let names: Vec<String> = (0..8).map(|it| it.to_string()).collect();
+        let few = Rooms::default().shared_by(&of(&names[..2]));
+        assert!(few.of("0").unwrap().take(MOST / 8) && few.of("1").unwrap().take(MOST / 8 + 1));
+        let many = few.shared_by(&of(&names));
+        assert!(many.of("0").unwrap().is(few.of("0").unwrap()));
+        assert!(!many.of("0").unwrap().take(1), "its share is smaller now");
+        assert!(!many.of("1").unwrap().is(few.of("1").unwrap()), "it held more than its share");
+        assert_eq!(many.of("1").unwrap().used(), 0);
+        let few = many.shared_by(&of(&names[..2]));
+        assert!(few.of("0").unwrap().take(1), "and larger again");
+    }
+}
