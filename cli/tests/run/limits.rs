@@ -111,7 +111,7 @@ async fn a_thousand_requests_a_minute_for_each_customer_are_what_the_page_says()
     shop.write("policy.yaml", &manifest);
     shop.eventually_status(&program, "api.example", StatusCode::OK).await;
 
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let counts = output(many, shop.gateway).await;
     let count = |status: &str| -> u64 {
         let line =

@@ -35,12 +35,12 @@ pub enum Order {
 /// A limit has no place for a request: how long it takes until it has, and what the limit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Until one more passes.
-    pub wait: Wait,
+    /// Seconds until one more passes, rounded up.
+    pub wait: u32,
     /// So many requests pass…
     pub requests: NonZeroU32,
     /// …in so many seconds.
-    pub seconds: u64,
+    pub seconds: u32,
 }
 
 #[derive(Debug)]
@@ -147,6 +147,8 @@ impl Limiter {
     }
 
     fn refused(&self, wait: Wait) -> Refused {
-        Refused { wait, requests: self.requests, seconds: self.per.as_secs().max(1) }
+        let whole = |seconds: u64| u32::try_from(seconds).unwrap_or(u32::MAX);
+        let (wait, seconds) = (whole(wait.whole_seconds()), whole(self.per.as_secs().max(1)));
+        Refused { wait, requests: self.requests, seconds }
     }
 }

@@ -61,7 +61,7 @@ pub fn refuse(
 /// When the client may come again, and what the limit is (draft-ietf-httpapi-ratelimit-headers-10). The name is the same for all limits:
 /// the client is not told which policy it met.
 fn tell_when(headers: &mut HeaderMap, refused: Refused) {
-    let wait = refused.wait.whole_seconds();
+    let wait = refused.wait;
     headers.insert(RETRY_AFTER, wait.into());
     let policy = format!("\"limit\";q={};w={}", refused.requests, refused.seconds);
     let left = format!("\"limit\";r=0;t={wait}");

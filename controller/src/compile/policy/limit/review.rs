@@ -145,7 +145,8 @@ impl Review<'_> {
         }
         let carriers = requests.iter().map(|it| ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));
         let carriers: Vec<_> = carriers.collect();
-        Ok(self.carried(reader, object, section, [gateway.clone()], carriers, notes, made))
+        let carried = self.carried(object, section, [gateway.clone()], carriers);
+        Ok(self.told(reader, carried, notes, made))
     }
 
     fn at_route(
@@ -174,26 +175,38 @@ impl Review<'_> {
         }
         let by: Vec<ObjectName> = gateways.iter().map(ObjectRef::object_name).collect();
         let key = ResourceKey::new(ResourceKind::Route, format!("{}/{}", route.kind, route.object_name()));
-        Ok(self.carried(reader, route, section, by, [key], notes, made))
+        let carried = self.carried(route, section, by, [key]);
+        Ok(self.told(reader, carried, notes, made))
     }
 
     /// Carried out by the proxies of these Gateways, by the limits at the target and by what names them.
     fn carried(
         &self,
-        reader: &mut Reader<'_>,
         target: &ObjectRef,
         section: Option<&str>,
         by: impl IntoIterator<Item = ObjectName>,
         named_by: impl IntoIterator<Item = ResourceKey>,
-        mut notes: Vec<String>,
-        made: &mut Made,
     ) -> TargetOutcome {
         let mut carriers: BTreeSet<ResourceKey> = named_by.into_iter().collect();
         let limits = LimitForm::Counting.key(self.name, target, section);
         carriers.insert(ResourceKey::new(ResourceKind::RateLimit, limits.as_arc()));
-        let by: Vec<ObjectName> = by.into_iter().collect();
-        let replicas = by.iter().map(|it| gateway::replicas(reader, it)).sum();
-        let enforcement = Enforcement { carriers, by: by.into_iter().map(Enforcer::Gateway).collect() };
+        let by = by.into_iter().map(Enforcer::Gateway).collect();
+        TargetOutcome::carried_out(Enforcement { carriers, by })
+    }
+
+    /// The same with what its owner has to know: these notes, and what all replicas let pass together.
+    fn told(
+        &self,
+        reader: &mut Reader<'_>,
+        outcome: TargetOutcome,
+        mut notes: Vec<String>,
+        made: &mut Made,
+    ) -> TargetOutcome {
+        let gateways = outcome.enforcement.by.iter().filter_map(|it| match it {
+            Enforcer::Gateway(name) => Some(name),
+            Enforcer::Tunnels => None,
+        });
+        let replicas = gateways.map(|it| gateway::replicas(reader, it)).sum();
         let together = spec(self.policy).filter(|_| replicas > 0).map(|it| values::together(it, replicas));
         if let Some(message) = &together {
             // What a limit means depends on a number that is not in the policy.
@@ -202,7 +215,7 @@ impl Review<'_> {
         }
         notes.extend(together);
         let note = (!notes.is_empty()).then(|| notes.join(". "));
-        TargetOutcome { note, ..TargetOutcome::carried_out(enforcement) }
+        TargetOutcome { note, ..outcome }
     }
 
     fn object(&self) -> ObjectRef {

@@ -65,8 +65,8 @@ impl Review<'_> {
         let backends = backends.map(|it| ResourceKey::new(ResourceKind::Backend, it.as_arc()));
         let guard = ResourceKey::new(ResourceKind::Authorization, authorization_key(name).as_arc());
         let carriers: Vec<ResourceKey> = backends.chain([guard]).collect();
-        let mut outcome =
-            self.carried(reader, &object, None, [choice.gateway.clone()], carriers, notes, made);
+        let carried = self.carried(&object, None, [choice.gateway.clone()], carriers);
+        let mut outcome = self.told(reader, carried, notes, made);
         // The tunnels keep everybody else from its pods.
         outcome.enforcement.by.insert(Enforcer::Tunnels);
         let meanwhile = if is_enforced(self.policy) { "are refused" } else { "pass unobserved" };
