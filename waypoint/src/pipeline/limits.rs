@@ -6,6 +6,8 @@
 //! level (Gateway, listener, route, rule, Service), and first whether all of them have a place for the request: one that is refused
 //! takes none. What has been taken at an earlier place stays taken.
 //!
+//! The filters of a listener stand behind what the listener counts by address.
+//!
 //! A request is counted once by each, however often it is tried, and its copies are not.
 
 #[cfg(test)]
