@@ -56,7 +56,7 @@ pub struct Looped;
 // === impl Passed ===
 
 impl Passed {
-    /// With one more. A route that leads back to itself would do so again and again; as of a request, no more than [`MOST`] are
+    /// With one more. A route that leads back to itself would do so again and again; as of a request, no more than `MOST` are
     /// passed.
     pub fn through(mut self, route: &Arc<str>) -> Result<Self, Looped> {
         if self.0.len() >= MOST || self.0.contains(route) {
