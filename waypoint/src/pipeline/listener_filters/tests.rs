@@ -4,15 +4,17 @@ use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule
 use crate::stage::testing::WAITS;
 use crate::testing::{MemoryProxy, backend, endpoint, redirect, set};
 use fairway_config::model::{
-    AppProtocol, AuthProtocol, BackendTarget, ExternalAuth, Filter, Listener, ListenerProtocol, PathModifier,
-    Resource, Route, Rule, Unresolved, UrlRewrite,
+    AppProtocol, AuthProtocol, BackendTarget, ExternalAuth, Filter, Limit, LimitKeyPart, Limits, Listener,
+    ListenerProtocol, PathModifier, RateLimit, Resource, Route, Rule, Unresolved, UrlRewrite,
 };
-use fairway_policy::{Action, Authorization, Condition, PathMatch, Rule as PolicyRule};
+use fairway_policy::{Action, Authorization, Condition, Mode, PathMatch, Rule as PolicyRule};
 use http::HeaderName;
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
@@ -33,6 +35,10 @@ impl Fixture {
     }
 
     fn serving(it: Listener, policies: Vec<Authorization>) -> Self {
+        Self::serving_with(it, policies.into_iter().map(|it| Resource::Authorization(Arc::new(it))).collect())
+    }
+
+    fn serving_with(it: Listener, more: Vec<Resource>) -> Self {
         let to_root = Filter::Rewrite(UrlRewrite {
             hostname: None,
             path: Some(PathModifier::ReplacePrefix("/".into())),
@@ -57,7 +63,7 @@ impl Fixture {
             Resource::Route(Arc::new(at_listener)),
             Resource::Route(Arc::new(at_other)),
         ];
-        resources.extend(policies.into_iter().map(|it| Resource::Authorization(Arc::new(it))));
+        resources.extend(more);
         for (host, key) in BACKENDS {
             resources.extend(backend(key, AppProtocol::Http1, &[endpoint(host)]));
         }
@@ -167,6 +173,40 @@ fn a_route_is_matched_by_what_the_filters_have_made_of_the_request() {
             assert!(head.starts_with(reached) && head.is_empty() == reached.is_empty(), "{line}: {head}");
         }
     });
+}
+
+/// Of a listener: those by address before its filters, all others behind them.
+#[test]
+fn what_a_listener_counts_by_address_is_counted_once_and_before_its_filters_ask_anybody() {
+    let three = NonZeroU32::new(3).unwrap();
+    for (key, asked) in [(vec![LimitKeyPart::ClientAddress], 3), (vec![], 5)] {
+        run(|| async {
+            let limit = Limit {
+                name: None,
+                requests: three,
+                per: Duration::from_secs(3600),
+                burst: three,
+                key,
+                matches: None,
+            };
+            let limits =
+                RateLimit { name: "few".into(), mode: Mode::Enforce, limits: Limits::Each(vec![limit]) };
+            let it = Listener {
+                filters: vec![asks("auth")],
+                limits: vec!["few".into()],
+                ..listener("listener", None)
+            };
+            let fixture = Fixture::serving_with(it, vec![Resource::RateLimit(Arc::new(limits))]);
+            let mut statuses = Vec::new();
+            // With and without a route.
+            for line in ["GET /open", "GET /nowhere", "GET /open", "GET /open", "GET /nowhere"] {
+                let answer = fixture.ask(line, &[]).await;
+                statuses.push(answer.split(' ').nth(1).unwrap_or_default().to_owned());
+            }
+            assert_eq!(statuses, ["200", "404", "200", "429", "429"]);
+            assert_eq!(fixture.take().matches("auth: ").count(), asked);
+        });
+    }
 }
 
 #[test]
