@@ -82,7 +82,7 @@ pub(super) async fn carry(
                 return reset(downstream);
             }
             account.connected(via);
-            relay::relay(downstream, upstream, &drain, &mut account).await;
+            relay::relay_outbound(downstream, upstream, &drain, &mut account).await;
         }
         Err(failure) => {
             account.refused(failure.outcome(), failure.reason(), failure);

@@ -4,7 +4,7 @@ use super::account::Account;
 use super::budget::SocketPermit;
 use super::prerequisites;
 use super::probe::{self, Prober};
-use super::relay::{self, Upstream, reset};
+use super::relay::{self, reset};
 use super::revocation::revoked;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
@@ -39,7 +39,7 @@ pub(super) async fn carry(
             account.refused(Outcome::Revoked, why.reason(), why);
         }
         Some(Reached::Application(application)) => {
-            relay::relay(downstream, Upstream::Plain(application), &drain, &mut account).await
+            relay::relay_plaintext(downstream, application, &drain, &mut account).await
         }
         None => reset(downstream),
     }

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 
 /// The longest segment that a program announces room for and sends, in bytes. A kernel sizes a send buffer by segments: for each it takes
-/// the power of two that holds one of this length and its record of some 600 bytes. With one byte beyond 1,448 a program keeps twice as
-/// much for a reader that stopped, with 7 KiB four times. A loopback carries many segments at once, so that short ones cost nothing.
+/// the power of two that holds one of this length and its records of some 500 bytes: 2 KiB, and with segments of 7 KiB four times as much.
+/// A loopback carries many segments at once, so that short ones cost nothing.
 const SEGMENT: u32 = 1400;
 
 /// What a connection begins with, in bytes: what may wait for the tunnel to read it (the kernel takes twice as much for its own records),
@@ -110,5 +110,48 @@ impl ByteStream for Program {
 
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.io.poll_broken(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// What the kernel has for a socket: for bytes that were not read, and for bytes that were not sent.
+    fn room(program: &Program) -> (usize, u32) {
+        let socket = SockRef::from(&program.io.0);
+        (socket.recv_buffer_size().unwrap(), socket.tcp_notsent_lowat().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_little_room_until_more_has_passed_than_is_kept_on_the_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        bound(&listener);
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut program = Program::new(listener.accept().await.unwrap().0);
+        assert_eq!(room(&program), (2 * FIRST.unread, FIRST.unsent));
+        let pieces = usize::try_from(KEPT_ON_THE_WAY).unwrap() / (16 << 10);
+        let (mut buffer, mut read) = (ReadBuffer::default(), 0);
+        for piece in 1..=pieces {
+            far.write_all(&[0; 16 << 10]).await.unwrap();
+            while read < piece * (16 << 10) {
+                assert_eq!(room(&program).0, 2 * FIRST.unread, "{read}");
+                read += poll_fn(|cx| program.poll_read_bytes(cx, &mut buffer)).await.unwrap().len();
+            }
+        }
+        assert_eq!(room(&program), (2 * PROVEN.unread, FIRST.unsent), "each direction by itself");
+        for _ in 0..pieces {
+            assert_eq!(room(&program).1, FIRST.unsent);
+            let mut piece = Bytes::from_static(&[0; 16 << 10]);
+            while !piece.is_empty() {
+                poll_fn(|cx| program.poll_write_bytes(cx, &mut piece)).await.unwrap();
+            }
+            far.read_exact(&mut [0; 16 << 10]).await.unwrap();
+        }
+        assert_eq!(room(&program), (2 * PROVEN.unread, PROVEN.unsent));
     }
 }

@@ -15,19 +15,29 @@ pub(super) enum Upstream {
     Plain(TcpStream),
 }
 
-/// Relays bytes until both directions are closed, one end fails, a commit refuses the connection, or the drain forces the end. If one
-/// end fails, the other one is reset.
-pub(super) async fn relay(
-    downstream: TcpStream,
+/// Relays bytes from a program in the pod until both directions are closed, one end fails, a commit refuses the connection, or the drain
+/// forces the end. If one end fails, the other one is reset.
+pub(super) async fn relay_outbound(
+    program: TcpStream,
     upstream: Upstream,
     drain: &drain::Watch,
     account: &mut Account,
 ) {
-    let downstream = Program::new(downstream);
+    let program = Program::new(program);
     match upstream {
-        Upstream::Tunnel(tunnel) => copy(downstream, tunnel, drain, account).await,
-        Upstream::Plain(stream) => copy(downstream, Plain(stream), drain, account).await,
+        Upstream::Tunnel(tunnel) => copy(program, tunnel, drain, account).await,
+        Upstream::Plain(stream) => copy(program, Plain(stream), drain, account).await,
     }
+}
+
+/// Relays bytes between a client without mTLS, which may be far away, and the application in the pod.
+pub(super) async fn relay_plaintext(
+    client: TcpStream,
+    application: TcpStream,
+    drain: &drain::Watch,
+    account: &mut Account,
+) {
+    copy(Plain(client), Program::new(application), drain, account).await;
 }
 
 /// Relays bytes between a peer's tunnel (downstream) and the application in the pod (upstream).
