@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 /// The memory that the limits of one namespace may take together. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ struct Bounds {
 #[derive(Clone, Debug, Default)]
 pub struct Rooms {
     rooms: Arc<HashMap<Arc<str>, Room>>,
+    /// Rooms that namespaces had before. A request under way holds the configuration that it began with, and what is counted in it.
+    left: Arc<[(Arc<str>, Weak<Bounds>)]>,
 }
 
 /// Bytes for all limits of a proxy.
@@ -75,17 +77,31 @@ impl Rooms {
         self.rooms.get(namespace)
     }
 
-    /// The rooms of these namespaces. A room in which there is more than it may hold from now on is a new one.
+    /// The rooms of these namespaces. A room in which there is more than it may hold from now on is a new one. What is still in rooms that a
+    /// namespace had before is taken from its share: who removes a policy and writes it again would have another share each time.
     #[must_use]
     pub fn shared_by(&self, namespaces: &BTreeSet<&str>) -> Self {
         let share = MOST / namespaces.len().max(PARTS);
+        let mut held: HashMap<&str, usize> = HashMap::new();
+        for (namespace, bounds) in &*self.left {
+            let used = bounds.upgrade().map_or(0, |it| it.used.load(Relaxed));
+            *held.entry(namespace).or_default() += used;
+        }
         let room = |namespace: &&str| {
             let had = self.rooms.get(*namespace).filter(|it| it.used() <= share);
             let room = had.cloned().unwrap_or_else(|| Room::of(share));
-            room.0.limit.store(share, Relaxed);
+            let left = held.get(namespace).copied().unwrap_or_default();
+            room.0.limit.store(share.saturating_sub(left), Relaxed);
             (Arc::from(*namespace), room)
         };
-        Self { rooms: Arc::new(namespaces.iter().map(room).collect()) }
+        let rooms: HashMap<Arc<str>, Room> = namespaces.iter().map(room).collect();
+        let is_left =
+            |(namespace, room): &(&Arc<str>, &Room)| rooms.get(*namespace).is_none_or(|it| !it.is(room));
+        let leaves = self.rooms.iter().filter(is_left);
+        let leaves = leaves.map(|(namespace, room)| (namespace.clone(), Arc::downgrade(&room.0)));
+        let before = self.left.iter().filter(|(_, bounds)| bounds.strong_count() > 0).cloned();
+        let left = before.chain(leaves).collect();
+        Self { rooms: Arc::new(rooms), left }
     }
 }
 
@@ -118,6 +134,28 @@ mod tests {
                 assert!(rooms.of(name).unwrap().used() > share - (1 << 10), "{name} of {number}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_still_held_is_taken_from_the_share_however_often_a_namespace_goes_and_comes() {
+        let (names, nobody) = (["a".to_owned(), "b".to_owned()], BTreeSet::new());
+        let (mut rooms, mut held) = (Rooms::default(), Vec::new());
+        for _ in 0..20 {
+            rooms = rooms.shared_by(&of(&names));
+            let room = rooms.of("a").unwrap();
+            while room.take(1 << 20) {}
+            // By a request that is under way.
+            held.push(room.clone());
+            rooms = rooms.shared_by(&nobody);
+        }
+        assert_eq!(held.iter().map(Room::used).sum::<usize>(), MOST / PARTS);
+        rooms = rooms.shared_by(&of(&names));
+        assert!(!rooms.of("a").unwrap().take(1));
+        assert!(rooms.of("b").unwrap().take(MOST / PARTS), "another namespace lacks nothing");
+        drop(held);
+        rooms = rooms.shared_by(&of(&names));
+        assert!(rooms.of("a").unwrap().take(MOST / PARTS));
+        assert!(rooms.left.iter().all(|(_, it)| it.strong_count() == 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fairway_identity::SpiffeId;
 use fairway_policy::{Action, Attributes, Mode};
 use std::str::FromStr;
 
-const CLASSES: &str = "
+pub(super) const CLASSES: &str = "
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
@@ -24,7 +24,7 @@ metadata: { name: fairway-waypoint }
 spec: { controllerName: fairway.dev/controller }
 ";
 
-const ROUTE: &str = "
+pub(super) const ROUTE: &str = "
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -37,7 +37,7 @@ spec:
 ";
 
 const DENY: &str = "action: Deny, rules: [{ to: [{ paths: [{ value: /admin }] }] }]";
-const AT_GATEWAY: &str = "{ group: gateway.networking.k8s.io, kind: Gateway, name: public }";
+pub(super) const AT_GATEWAY: &str = "{ group: gateway.networking.k8s.io, kind: Gateway, name: public }";
 const AT_SERVICE: &str = "{ group: '', kind: Service, name: web }";
 const AT_PODS: &str = "{ group: '', kind: Pod, selector: { matchLabels: { app: web } } }";
 

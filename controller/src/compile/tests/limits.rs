@@ -2,6 +2,7 @@
 
 mod targets;
 
+use super::access::{AT_GATEWAY, CLASSES, ROUTE};
 use super::{GATEWAY, SHOP, World};
 use fairway_config::model::{
     Limit, LimitKeyPart, Limits, RateLimit, RateLimitKey, Resource, ResourceKind, SpiffeId,
@@ -9,33 +10,7 @@ use fairway_config::model::{
 use fairway_policy::{Condition, Mode};
 use std::time::Duration;
 
-const CLASSES: &str = "
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: { name: fairway }
-spec: { controllerName: fairway.dev/controller }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: { name: fairway-waypoint }
-spec: { controllerName: fairway.dev/controller }
-";
-
-const ROUTE: &str = "
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: r, namespace: shop }
-spec:
-  parentRefs: [{ name: public, namespace: edge }]
-  rules:
-    - { name: a, matches: [{ path: { value: /a } }], backendRefs: [{ name: web, port: 80 }] }
-    - { matches: [{ path: { value: /b } }], backendRefs: [{ name: web, port: 80 }] }
-";
-
 const TEN: &str = "local: [{ requests: 10, per: Second }]";
-const AT_GATEWAY: &str = "{ group: gateway.networking.k8s.io, kind: Gateway, name: public }";
 const AT_LISTENER: &str =
     "{ group: gateway.networking.k8s.io, kind: Gateway, name: public, sectionName: http }";
 const AT_SERVICE: &str = "{ group: '', kind: Service, name: web }";
