@@ -53,6 +53,12 @@ func TestBackendInTrouble(t *testing.T) {
 				Address: address, Rate: troubleRate, Connections: 16, Request: ruleRequest, Check: shares.check,
 			})
 			s.carry(3*time.Second, run)
+			// One slow response at the beginning keeps the load away from a pod for a while.
+			s.until(ample, "p0 to have its share", func() (string, error) {
+				now := time.Now()
+				share := shares.of("p0", now.Add(-2*time.Second), now) * troublePods
+				return missing(share >= fairEnough, fmt.Sprintf("it has %.2f of a fair one", share)), nil
+			})
 			start := time.Now()
 			s.must(order(podIP(pods["p0"]), mode))
 			s.watch(time.Until(start.Add(troubleFor())))

@@ -3,7 +3,7 @@
 use super::limits::{carries_requests, limits};
 use super::listener::ListenerReport;
 use super::unreadable::HeldGateways;
-use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
+use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, set, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::names::access::Form;
 use crate::compile::names::backend::BackendGateways;
@@ -156,7 +156,11 @@ impl Query<Cluster> for PublishSet {
             return None;
         };
         if set.meta.unreadable.is_some() {
-            made.put(HeldGateways, ObjectRef::from_name(Kind::Gateway, &gateway));
+            // One that the Gateway does not take has no routes there, whatever it says.
+            let gateway = ObjectRef::from_name(Kind::Gateway, &gateway);
+            if set::is_taken(reader, &gateway, &set.meta.namespace) {
+                made.put(HeldGateways, gateway);
+            }
             return None;
         }
         let it = report.sets.get(name)?;

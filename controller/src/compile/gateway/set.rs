@@ -88,14 +88,7 @@ pub(super) fn candidates(
         let name = it.object_name();
         let set = reader.input::<ListenerSet>(&name).filter(|it| it.meta.unreadable.is_none());
         let Some(set) = set else { continue };
-        // Only a selector asks for labels.
-        let labels = match &allowed {
-            NamespacePolicy::Selector(_) => {
-                reader.input::<Namespace>(&it.namespace).map(|it| it.meta.labels.clone())
-            }
-            _ => None,
-        };
-        let refusal = match (class, allowed.admits(&it.namespace, &labels.unwrap_or_default())) {
+        let refusal = match (class, admits(reader, &allowed, &it.namespace)) {
             (ProxyClass::Gateway, true) => None,
             (ProxyClass::Gateway, false) => {
                 let message =
@@ -119,6 +112,27 @@ pub(super) fn candidates(
     }
     found.sort_by_cached_key(|it| (it.set.meta.created, it.name.to_string()));
     found
+}
+
+/// Whether a Gateway takes ListenerSets from a namespace.
+pub(super) fn is_taken(reader: &mut Reader<'_>, object: &ObjectRef, namespace: &Arc<str>) -> bool {
+    let Some(gateway) = reader.input::<Gateway>(&object.object_name()) else { return false };
+    // What is wrong with the selector is reported where the listeners are judged.
+    let allowed = NamespacePolicy::of_listener_sets(
+        gateway.spec.allowed_listeners.as_ref(),
+        object,
+        &mut Made::default(),
+    );
+    admits(reader, &allowed, namespace)
+}
+
+fn admits(reader: &mut Reader<'_>, allowed: &NamespacePolicy, namespace: &Arc<str>) -> bool {
+    // Only a selector asks for labels.
+    let labels = match allowed {
+        NamespacePolicy::Selector(_) => reader.input::<Namespace>(namespace).map(|it| it.meta.labels.clone()),
+        _ => None,
+    };
+    allowed.admits(namespace, &labels.unwrap_or_default())
 }
 
 /// Judges a ListenerSet's listeners.

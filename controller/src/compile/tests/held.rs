@@ -243,6 +243,13 @@ fn what_was_said_of_it_is_said_anew_once_it_can_be_read_or_is_gone() {
     for (object, status) in world(&theirs.replace(text, newer)).compiler.statuses() {
         assert!(status.held().is_empty() && *status != ObjectStatus::Held, "{object}");
     }
+    // A ListenerSet that the Gateway does not take holds nothing of it.
+    let strange = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: { name: strange, namespace: other }\n\
+                   spec: { parentRef: { name: public, namespace: edge }, newer: 1, listeners: [] }";
+    let with_strange = world(&format!("{SCENE}{strange}\n"));
+    for (object, status) in with_strange.compiler.statuses().filter(|(it, _)| &*it.namespace == "edge") {
+        assert!(status.held().is_empty() && *status != ObjectStatus::Held, "{object}");
+    }
     // A route that does not name it any more loses what was said of it.
     let said = written(&world(SCENE));
     let broken = SCENE.replace(text, newer);

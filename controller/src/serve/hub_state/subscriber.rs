@@ -297,6 +297,8 @@ impl Subscriber {
 
     pub(super) fn offer_again(&mut self) {
         self.stale.extend(self.refused.keys().cloned());
+        // What stood against it may have been another listener, which may be another one by now.
+        self.refused.values_mut().for_each(|it| it.refuses_closed = false);
         self.stalled = None;
         self.offering_again = true;
     }

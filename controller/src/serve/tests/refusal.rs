@@ -84,13 +84,13 @@ async fn what_was_refused_is_offered_again_after_a_while() {
     hub.commit(vec![taken.clone(), backend("shop/a:80", 80, None)], vec![]);
     let mut proxy = Watcher::with(&network, Proxy::Everything, None, refusals);
     let start = tokio::time::Instant::now();
-    // It is offered closed at once, and that is refused, too.
-    let history = proxy.until(|it| it.refused == 4).await;
+    // It is offered closed at once each time, and that is refused, too.
+    let history = proxy.until(|it| it.refused == 6).await;
     assert_eq!(names(&history.now), ["Backend shop/a:80"]);
     assert_eq!(start.elapsed().as_secs(), 5 + 10, "twice, less and less often");
     proxy.refusals.clear();
     let history = proxy.until(|it| it.now.listeners.len() == 1).await;
-    assert_eq!(history.refused, 4);
+    assert_eq!(history.refused, 6);
     assert_eq!(start.elapsed().as_secs(), 5 + 10 + 20);
     assert_eq!(
         wait_for_state(&mut hub.states(), "generation 1 is acknowledged", |it| it.acked == Generation(1))
