@@ -21,10 +21,12 @@ const SEGMENT: u32 = 1400;
 /// What a connection begins with, in bytes: what may wait for the tunnel to read it (the kernel takes twice as much for its own records),
 /// and what may wait in the tunnel's kernel for a program to read, beside what the program's own receive buffer holds. A program's send
 /// buffer grows by what is acknowledged before its reader turns out not to read.
-const FIRST: Bounds = Bounds { unread: 48 << 10, unsent: 32 << 10 };
+///
+/// It is there before the connection is opened, and never made smaller. What was announced to the program may come, and a kernel with
+/// less room than it announced drops it: the program sends it again after 200 ms.
+const FIRST: Bounds = Bounds { unread: 64 << 10, unsent: 32 << 10 };
 
-/// What it gets once so much was moved that somebody must be reading. It is there when the connection is opened: the scale of the window
-/// is chosen by it (RFC 7323 §2.2).
+/// What it gets once so much was moved that somebody must be reading.
 const PROVEN: Bounds = Bounds { unread: 192 << 10, unsent: 192 << 10 };
 
 struct Bounds {
@@ -39,7 +41,7 @@ const KEPT_ON_THE_WAY: u64 = 512 << 10;
 /// works as well.
 pub(super) fn bound(socket: &impl AsFd) {
     note(socket::bound_segments(socket, SEGMENT));
-    note(socket::bound_receive_buffer(socket, PROVEN.unread));
+    note(socket::bound_receive_buffer(socket, FIRST.unread));
     note(socket::bound_unsent(socket, FIRST.unsent));
 }
 
@@ -59,7 +61,6 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn new(stream: TcpStream) -> Self {
-        note(socket::bound_receive_buffer(&stream, FIRST.unread));
         Self { io: Plain(stream), read: 0, written: 0 }
     }
 
@@ -123,7 +124,11 @@ mod tests {
 
     /// What the kernel has for a socket: for bytes that were not read, and for bytes that were not sent.
     fn room(program: &Program) -> (usize, u32) {
-        let socket = SockRef::from(&program.io.0);
+        room_at(&program.io.0)
+    }
+
+    fn room_at(stream: &TcpStream) -> (usize, u32) {
+        let socket = SockRef::from(stream);
         (socket.recv_buffer_size().unwrap(), socket.tcp_notsent_lowat().unwrap())
     }
 
@@ -132,7 +137,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         bound(&listener);
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut program = Program::new(listener.accept().await.unwrap().0);
+        let accepted = listener.accept().await.unwrap().0;
+        assert_eq!(room_at(&accepted), (2 * FIRST.unread, FIRST.unsent), "before the program is told of more");
+        let mut program = Program::new(accepted);
         assert_eq!(room(&program), (2 * FIRST.unread, FIRST.unsent));
         let pieces = usize::try_from(KEPT_ON_THE_WAY).unwrap() / (16 << 10);
         let (mut buffer, mut read) = (ReadBuffer::default(), 0);
