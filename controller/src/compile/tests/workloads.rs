@@ -172,6 +172,31 @@ fn endpoints_are_pods_with_their_ports_resolved_and_their_identities() {
 }
 
 #[test]
+fn a_port_may_have_its_name_from_a_sidecar() {
+    for (init, own, expected) in [
+        ("restartPolicy: Always, ports: [{ name: admin, containerPort: 9002 }]", "", Some("10.0.0.1:9002")),
+        // Of two ports of one name Kubernetes takes that of the container.
+        (
+            "restartPolicy: Always, ports: [{ name: admin, containerPort: 9002 }]",
+            "ports: [{ name: admin, containerPort: 9001 }]",
+            Some("10.0.0.1:9001"),
+        ),
+        // It has ended before the pod is ready.
+        ("ports: [{ name: admin, containerPort: 9002 }]", "", None),
+    ] {
+        let containers = format!(
+            "initContainers: [{{ name: s, image: x, {init} }}]\n  containers: [{{ name: c, image: x, {own} }}]"
+        );
+        let written = "containers: [{ name: c, image: x, ports: [{ name: admin, containerPort: 9001 }] }]";
+        assert!(SHOP.contains(written));
+        let world = World::captured(&SHOP.replace(written, &containers));
+        let found = endpoints(&world, "shop/web:81");
+        let found = found.endpoints.first().map(|it| it.address.to_string());
+        assert_eq!(found.as_deref(), expected, "{init} / {own}");
+    }
+}
+
+#[test]
 fn a_pod_that_leaves_the_mesh_is_reached_in_plain() {
     let mut world = World::captured(SHOP);
     world.add(&SHOP.replace("fairway.dev/mesh: enabled", "fairway.dev/mesh: 'no'"));
