@@ -143,7 +143,7 @@ fn a_namespace_has_room_for_so_many_expressions_and_the_oldest_come_first() {
 #[test]
 fn a_namespace_has_room_for_so_many_origins_and_the_oldest_come_first() {
     let origin =
-        |name: &str, it: usize| format!("https://*.{}.{name}-{it:05}.ex", ["a".repeat(60); 3].join("."));
+        |name: &str, it: usize| format!("https://*.{}.{name}-{it:05}.ex", vec!["a".repeat(60); 3].join("."));
     let expression = origin("r0", 0).split('*').map(regex::escape).collect::<Vec<_>>().join("[a-z0-9.-]+");
     let cost = Pattern::new(&expression).unwrap().cost() + 64;
     let each = usize::try_from(OF_ROUTE / cost).unwrap();
