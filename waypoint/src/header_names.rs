@@ -15,20 +15,35 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Names that start so are dropped at the edge. `-` stands for `_`, too.
-const DROPPED_PREFIXES: [&[u8]; 5] =
-    [b"x-forwarded", b"x-envoy-", b"x-original-", b"x-rewrite-", b"ssl-client-"];
+const DROPPED_PREFIXES: [&[u8]; 10] = [
+    b"x-forwarded",
+    b"x-envoy-",
+    b"x-original-",
+    b"x-rewrite-",
+    // What a load balancer says of a client's certificate, or of the TLS that it came over: nginx and Apache, HAProxy, Google and
+    // Microsoft, Amazon.
+    b"ssl-client-",
+    b"x-ssl-",
+    b"x-tls-client-",
+    b"x-client-cert",
+    b"x-arr-",
+    b"x-amzn-mtls-",
+];
 
 /// Whole names that are dropped at the edge.
-const DROPPED: [&[u8]; 9] = [
+const DROPPED: [&[u8]; 12] = [
     b"forwarded",
     b"client-cert",
     b"client-cert-chain",
     b"front-end-https",
     // CGI makes HTTP_PROXY of it, which many clients take for their settings.
     b"proxy",
+    b"x-client-dn",
     b"x-client-ip",
+    b"x-client-verify",
     b"x-cluster-client-ip",
     b"x-real-ip",
+    b"x-ssl",
     b"x-url-scheme",
 ];
 
@@ -196,6 +211,26 @@ mod tests {
             "ssl-client-cert",
             "ssl_client_s_dn",
             "ssl-client-serial",
+            "x-ssl",
+            "x-ssl-client-cert",
+            "x_ssl_client_cert",
+            "x-ssl_client-cn",
+            "x-ssl-client-dn",
+            "x-ssl-client-verify",
+            "x-ssl-issuer",
+            "x-ssl-cert",
+            "x-arr-clientcert",
+            "x_arr_clientcert",
+            "x-arr-ssl",
+            "x-client-cert",
+            "x_client_cert",
+            "x-client-cert-spiffe",
+            "x-client-certificate",
+            "x-client-verify",
+            "x-client-dn",
+            "x-tls-client-subject",
+            "x-amzn-mtls-clientcert",
+            "x-amzn-mtls-clientcert-leaf",
             "proxy",
         ] {
             assert_eq!(left(&[name], true).unwrap(), [""; 0], "{name}");
@@ -221,6 +256,10 @@ mod tests {
             "cf-connecting-ip",
             "true-client-ip",
             "ssl-clients",
+            "x-sslmode",
+            "x-client-id",
+            "x-client-version",
+            "x-amzn-trace-id",
         ] {
             assert_eq!(left(&[name], true).unwrap(), [name]);
         }

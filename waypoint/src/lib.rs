@@ -53,6 +53,7 @@
 pub mod address;
 mod body;
 mod connection;
+mod cookie;
 pub mod datagram;
 #[cfg(test)]
 mod fixtures;

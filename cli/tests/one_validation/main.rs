@@ -9,7 +9,7 @@
 
 mod world;
 
-use fairway_config::model::{Resource, ResourceKind};
+use fairway_config::model::{AddressSource, Resource, ResourceKind};
 use fairway_config::{Delta, Snapshot, wire};
 use fairway_controller::compile::{Capture, CompileSettings, Compiler};
 use fairway_controller::source::{Completion, FileChange, Scan, Standalone};
@@ -364,17 +364,24 @@ proptest! {
     }
 }
 
+/// Whether it is a listener that learns in another way than from the connection where a client is.
+fn believes(resource: &Resource) -> bool {
+    matches!(resource, Resource::Listener(it) if it.address_source != AddressSource::Connection)
+}
+
 /// The objects are of use: most of them pass the schemas, and there is something of each kind of resource.
 #[test]
 fn what_is_generated_comes_about() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut taken, mut kinds) = (0, std::collections::BTreeSet::new());
+    let (mut taken, mut believing, mut kinds) = (0, 0, std::collections::BTreeSet::new());
     for _ in 0..200 {
         let objects = world::everything().new_tree(&mut runner).unwrap().current();
         let Some(resources) = compiled(&objects) else { continue };
         taken += 1;
         kinds.extend(resources.iter().map(|it| it.key().kind));
+        believing += resources.iter().filter(|it| believes(it)).count();
     }
     assert!(taken > 60, "{taken}");
+    assert!(believing > 10, "listeners that learn where clients are: {believing}");
     assert_eq!(kinds.len(), ResourceKind::ALL.len(), "{kinds:?}");
 }

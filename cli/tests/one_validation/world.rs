@@ -208,6 +208,56 @@ fn rate_limits() -> impl Strategy<Value = Value> {
     })
 }
 
+/// How listeners treat clients; several of one target, of which the oldest holds.
+fn client_policies() -> impl Strategy<Value = Vec<Value>> {
+    let gateway_api = "gateway.networking.k8s.io";
+    let target = select(vec![
+        json!({ "group": gateway_api, "kind": "Gateway", "name": "g" }),
+        json!({ "group": gateway_api, "kind": "Gateway", "name": "g", "sectionName": "l0" }),
+        json!({ "group": gateway_api, "kind": "Gateway", "name": "g", "sectionName": "nowhere" }),
+        json!({ "group": gateway_api, "kind": "ListenerSet", "name": "ls" }),
+        json!({ "group": gateway_api, "kind": "ListenerSet", "name": "ls", "sectionName": "l1" }),
+    ]);
+    let trusted = select(vec![
+        json!(["10.0.0.0/8", "fd00::/8"]),
+        json!(["0.0.0.0/0", "::/0"]),
+        json!(["10.0.0.1/8"]),
+        json!(["nowhere"]),
+        json!([]),
+    ]);
+    let header = prop::option::of(any_of(super::HEADERS));
+    let source = any_of(&["Connection", "ProxyProtocol", "ForwardedFor", "Header", "Geneve"]);
+    let address = (source, prop::option::of(trusted), header).prop_map(|(source, trusted, header)| {
+        let mut address = json!({ "source": source });
+        if let Some(trusted) = trusted {
+            address["trustedCIDRs"] = trusted;
+        }
+        if let Some(header) = header {
+            address["header"] = header.into();
+        }
+        address
+    });
+    let tls = any_of(&["1.2", "1.3", "1.0"]).prop_map(|it| json!({ "minVersion": it }));
+    let policy = (target, prop::option::weighted(0.8, address), prop::option::of(tls), any::<bool>());
+    prop::collection::vec(policy, 0..4).prop_map(|policies| {
+        let spec = |(target, address, tls, is_newer): (Value, Option<Value>, Option<Value>, bool)| {
+            let mut spec = json!({ "targetRefs": [target] });
+            if let Some(address) = address {
+                spec["clientAddress"] = address;
+            }
+            if let Some(tls) = tls {
+                spec["tls"] = tls;
+            }
+            if is_newer && spec["tls"].is_null() {
+                spec["newer"] = 1.into();
+            }
+            spec
+        };
+        let all = policies.into_iter().map(spec).enumerate();
+        all.map(|(at, it)| object("fairway.dev/v1alpha1", "ClientPolicy", &format!("c{at}"), it)).collect()
+    })
+}
+
 fn l4_route() -> impl Strategy<Value = Value> {
     let parents = select(vec![
         json!([{ "name": "g" }]),
@@ -347,7 +397,6 @@ fn pod() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A namespace in which each of the kinds may be.
 /// Who may do what, with values that are in order and others that are not; several of one object compare more than it has room for.
 fn access_policies() -> impl Strategy<Value = Vec<Value>> {
     let target = select(vec![
@@ -396,6 +445,7 @@ fn access_policies() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
+/// A namespace in which each of the kinds may be.
 pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
     let some = |it: BoxedStrategy<Value>| prop::option::weighted(0.7, it);
     let parts = (
@@ -407,9 +457,9 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
         some(slice().boxed()),
         some(pod().boxed()),
         some(super::routes().boxed()),
-        (any::<bool>(), access_policies()),
+        (any::<bool>(), access_policies(), client_policies()),
     );
-    parts.prop_map(|(gateway, set, (policy, limits), l4, service, slice, pod, route, (is_meshed, access))| {
+    parts.prop_map(|(gateway, set, (policy, limits), l4, service, slice, pod, route, (is_meshed, access, clients))| {
         let mesh = if is_meshed { "enabled" } else { "disabled" };
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop", "labels": { "fairway.dev/mesh": mesh } } });
         let mut all = held();
@@ -417,6 +467,7 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
         all.extend([set, policy, limits, slice, pod, route].into_iter().flatten());
         all.extend(l4);
         all.extend(access);
+        all.extend(clients);
         all
     })
 }

@@ -5,7 +5,7 @@
 //! image and nobody's program beside it.
 
 use super::reviewed::Reviewed;
-use crate::provision::Rights;
+use crate::provision::{Rights, is_of_proxy};
 use crate::resources::{Edit, Kind, Object, Pod, Provenance};
 use fairway_config::model::ObjectName;
 use std::collections::HashMap;
@@ -161,40 +161,6 @@ impl ProxyProgram {
     }
 
     fn has_image(&self, image: &str) -> bool {
-        repository(image) == repository(&self.image) || self.rights.allows_image(image)
-    }
-}
-
-/// An image without its tag and digest.
-fn repository(image: &str) -> &str {
-    let image = image.split_once('@').map_or(image, |(name, _)| name);
-    match image.rsplit_once(':') {
-        // What follows a port has a path.
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => image,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_is_ours_in_any_version_and_in_no_other_place() {
-        let own = "registry.example:5000/fairway/waypoint:1";
-        let program = ProxyProgram::new(own, Rights::default(), "https://c:1");
-        for (image, ours) in [
-            ("registry.example:5000/fairway/waypoint:1", true),
-            ("registry.example:5000/fairway/waypoint:0.9@sha256:0", true),
-            ("registry.example:5000/fairway/waypoint@sha256:0", true),
-            ("registry.example:5000/fairway/waypoint", true),
-            ("registry.example:5000/fairway/waypoint-evil:1", false),
-            ("registry.example:5000/fairway/waypoint:1/evil", false),
-            ("registry.example:5000/evil", false),
-            ("registry.example", false),
-            ("evil", false),
-        ] {
-            assert_eq!(program.has_image(image), ours, "{image}");
-        }
+        is_of_proxy(image, &self.image, &self.rights)
     }
 }

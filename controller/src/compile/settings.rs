@@ -35,6 +35,8 @@ pub struct CompileSettings {
     pub mesh_name: Arc<str>,
     /// What parameters of Gateways may choose.
     pub rights: Rights,
+    /// The image of the proxies that are made; none where that is not known, and a pod with any is one.
+    pub proxy_image: Option<Arc<str>>,
 }
 
 /// Whether pods are captured.
@@ -82,6 +84,7 @@ impl CompileSettings {
             mesh_name: "fairway".into(),
             // Nothing is made by them.
             rights: Rights::unlimited(),
+            proxy_image: None,
         }
     }
 

@@ -237,6 +237,7 @@ impl Base {
             },
             mesh_name: cluster.mesh_name.as_str().into(),
             rights: cluster.rights.rights(),
+            proxy_image: cluster.services.waypoint_image.as_deref().map(Into::into),
             ..CompileSettings::kubernetes(arguments.trust_domain.clone())
         };
         Ok(Self {

@@ -10,6 +10,7 @@ mod autoscaler;
 mod budget;
 mod config;
 mod deployment;
+mod image;
 mod live;
 mod manifest;
 pub mod metadata;
@@ -27,6 +28,7 @@ mod waypoint;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use image::is_of_proxy;
 use live::Live;
 #[cfg(test)]
 use manifest::{Manifest, ManifestKind};

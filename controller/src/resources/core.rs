@@ -332,7 +332,10 @@ impl Pod {
         let condition = status.conditions.into_iter().flatten().find(|it| it.type_ == "Ready");
         let probes = probe::probes(&spec);
         let mut ports = Vec::new();
-        for it in spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default()) {
+        // A sidecar is an init container that stays. Of two ports of one name Kubernetes takes the one of a container.
+        let stays = |it: &full::Container| it.restart_policy.as_deref() == Some("Always");
+        let sidecars = spec.init_containers.into_iter().flatten().filter(stays);
+        for it in spec.containers.into_iter().chain(sidecars).flat_map(|it| it.ports.unwrap_or_default()) {
             if let Some(name) = it.name {
                 let port = port("spec.containers[].ports[].containerPort", it.container_port)?;
                 let transport = Transport::parse(it.protocol.as_deref());

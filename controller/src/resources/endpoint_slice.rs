@@ -42,6 +42,8 @@ pub struct SliceEndpoint {
     pub node: Option<Arc<str>>,
     /// The zone of that node, for policies that prefer the same zone.
     pub zone: Option<Arc<str>>,
+    /// Whether it says that it is a pod. That it is one is not believed of it: whoever writes a slice may say so.
+    pub is_pod: bool,
     /// For whose clients it is rather than for others.
     pub hints: Option<Arc<Hints>>,
 }
@@ -92,6 +94,7 @@ impl EndpointSlice {
                 terminating: conditions.terminating.unwrap_or(false),
                 node: it.node_name.map(Into::into),
                 zone: it.zone.map(Into::into),
+                is_pod: it.target_ref.is_some_and(|it| it.kind.as_deref() == Some("Pod")),
                 hints: it.hints.and_then(hints),
             });
         }

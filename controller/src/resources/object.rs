@@ -2,8 +2,8 @@
 
 use super::table::for_each_kind;
 use super::{
-    ClusterTrustBundle, ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod,
-    Provenance, Secret, Service, Unhandled,
+    ClusterTrustBundle, ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, Node,
+    ObjectRef, Pod, Provenance, Secret, Service, Unhandled,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -138,6 +138,12 @@ impl FromManifest for Pod {
     fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
         let provenance = Provenance::read(&manifest);
         Self::new(deserialize(manifest)?, provenance)
+    }
+}
+
+impl FromManifest for Node {
+    fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
+        Self::new(deserialize(manifest)?)
     }
 }
 

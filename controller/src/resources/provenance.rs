@@ -27,8 +27,9 @@ pub struct Controller {
     pub name: Arc<str>,
 }
 
-const PART_OF: &str = "app.kubernetes.io/part-of";
-const FAIRWAY: &str = "fairway";
+/// The label that everything of Fairway has, and its value.
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of";
+pub(crate) const FAIRWAY: &str = "fairway";
 
 // === impl Provenance ===
 

@@ -29,6 +29,8 @@ macro_rules! for_each_kind {
                 EndpointSlice { kind: "EndpointSlice", group: "discovery.k8s.io", versions: ["v1"], key: ObjectName, }
                 /// A Pod: its addresses, its ServiceAccount, and whether it is ready.
                 Pod { kind: "Pod", group: "", versions: ["v1"], key: ObjectName, }
+                /// A Node: its addresses, and those that it has for its pods.
+                Node { kind: "Node", group: "", versions: ["v1"], key: str, }
                 /// A Secret: a certificate with its private key, or authorities.
                 Secret { kind: "Secret", group: "", versions: ["v1"], key: ObjectName, }
                 /// A ConfigMap: authorities that clients or backends are verified with.

@@ -260,6 +260,7 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
             terminating: pod.terminating,
             node: Some(pod.node.clone()).filter(|it| !it.is_empty()),
             zone: None,
+            is_pod: true,
             hints: None,
         });
     }

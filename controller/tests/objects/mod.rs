@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 /// What etcd takes in one request (1.5 MiB), less what the server adds.
 const LARGEST: usize = 1_400_000;
 const GROUP: &str = "gateway.networking.k8s.io/v1";
+const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io/v1alpha1";
 
 fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
     json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": "evil" }, "spec": spec })
@@ -90,6 +91,38 @@ fn compared(value: impl Fn(usize) -> String, how: &str) -> Value {
 }
 
 /// An AccessPolicy of everything that it can name, with these rules.
+fn cluster_object(version: &str, kind: &str, labels: Value, spec: Value) -> Value {
+    json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "big", "labels": labels }, "spec": spec })
+}
+
+/// An object of a kind that is not carried out. Its spec is not kept, and names as many targets as the API takes.
+fn unhandled(kind: &str, labels: Value) -> Value {
+    let targets: Vec<Value> = (0..16)
+        .map(
+            |it| json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": format!("g{it}") }),
+        )
+        .collect();
+    let mut it = object(EXPERIMENTAL, kind, "big", json!({ "targetRefs": targets }));
+    it["metadata"]["labels"] = labels;
+    it
+}
+
+/// As many limits as one has, for as many targets, with as many matches as fit.
+fn rate_limit_policy(size: Size) -> Value {
+    let matches: Vec<Value> = (0..16)
+        .map(|it| json!({ "paths": (0..64).map(|n| json!({ "value": format!("/{it}/{n}/{}", "a".repeat(40)) })).collect::<Vec<_>>() }))
+        .collect();
+    let limit = |it: usize| json!({ "name": format!("l{it}"), "requests": 1, "per": "Second", "key": [{ "type": "ClientAddress" }], "matches": matches });
+    let target = |it: usize| json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g", "sectionName": format!("l{it}") });
+    let targets: Vec<Value> = (0..16).map(target).collect();
+    object(
+        "fairway.dev/v1alpha1",
+        "RateLimitPolicy",
+        "p",
+        json!({ "targetRefs": targets, "local": fill(size, 16, limit) }),
+    )
+}
+
 fn access_policy(name: &str, rules: Vec<Value>) -> Value {
     let target = |group: &str, kind: &str, name: &str| json!({ "group": group, "kind": kind, "name": name });
     let gateway_api = "gateway.networking.k8s.io";
@@ -349,6 +382,55 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
                 .map(|it| access_policy(&format!("p{it}"), compared_by_policy(1024, 0)))
                 .collect(),
         ),
+        ("rate limit policy", vec![rate_limit_policy(size)]),
+        (
+            "client policy",
+            vec![object(
+                "fairway.dev/v1alpha1",
+                "ClientPolicy",
+                "p",
+                json!({ "targetRefs": (0..16).map(|it| json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g", "sectionName": format!("l{it}") })).collect::<Vec<_>>(),
+                        "clientAddress": { "source": "ForwardedFor",
+                                           "trustedCIDRs": (0..size.scale(60_000)).map(|it| format!("10.{}.{}.{}", it / 62_500, it / 250 % 250, it % 250)).collect::<Vec<_>>() } }),
+            )],
+        ),
+        (
+            "trust bundle",
+            vec![cluster_object(
+                "certificates.k8s.io/v1",
+                "ClusterTrustBundle",
+                json!({}),
+                json!({ "trustBundle": many }),
+            )],
+        ),
+        (
+            "node",
+            vec![
+                json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "big" }, "spec": { "podCIDRs": ["10.200.0.0/24", "fd00:200::/64"] },
+                        "status": { "addresses": fill(size, 60_000, |it| json!({ "type": "ExternalIP", "address": format!("fd00:201::{it:x}") })) } }),
+            ],
+        ),
+        (
+            "class",
+            vec![cluster_object(
+                GROUP,
+                "GatewayClass",
+                labels(size.scale(50_000)),
+                json!({ "controllerName": "fairway.dev/controller" }),
+            )],
+        ),
+        (
+            "mesh",
+            vec![cluster_object(
+                EXPERIMENTAL,
+                "XMesh",
+                labels(size.scale(50_000)),
+                json!({ "controllerName": "fairway.dev/controller" }),
+            )],
+        ),
+        ("backend traffic policy", vec![unhandled("XBackendTrafficPolicy", labels(size.scale(50_000)))]),
+        ("telemetry policy", vec![unhandled("XTelemetryPolicy", labels(size.scale(50_000)))]),
+        ("external backend", vec![unhandled("XBackend", labels(size.scale(50_000)))]),
         (
             "parameters",
             vec![

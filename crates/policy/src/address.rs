@@ -121,6 +121,21 @@ impl Cidr {
         })
     }
 
+    /// The range of this length in which an address is; none if addresses of its family are shorter.
+    ///
+    /// ```
+    /// # use fairway_policy::Cidr;
+    /// let range = Cidr::around("10.244.1.7".parse().unwrap(), 24);
+    /// assert_eq!(range, "10.244.1.0/24".parse().ok());
+    /// ```
+    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
+        match Self::new(address.to_canonical(), length) {
+            Ok(it) => Some(it),
+            Err(InvalidCidr::HostBits { range, .. }) => Some(range),
+            Err(InvalidCidr::NotCidr(_) | InvalidCidr::TooLong { .. }) => None,
+        }
+    }
+
     /// The lowest address of the range.
     pub fn first(&self) -> IpAddr {
         self.first

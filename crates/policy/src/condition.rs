@@ -2,7 +2,7 @@
 
 use crate::address::CidrSet;
 use crate::attributes::{AttributeName, Attributes, Request};
-use crate::matching::{HeaderMatch, HostnamePattern, ValueMatch, is_spelling};
+use crate::matching::{HeaderMatch, HostnamePattern, ValueMatch, is_spelling, join_lines};
 use crate::path::{Path, PathCondition};
 use crate::{Action, TrustDomain};
 use fairway_identity::SpiffeId;
@@ -211,7 +211,7 @@ fn allows<'v>(header: &HeaderMatch, lines: impl Iterator<Item = &'v HeaderValue>
     }
     if header.name == COOKIE {
         let lines: Option<Vec<&str>> = lines.collect();
-        return Truth::of_known(lines, |lines| header.value.matches(&lines.join("; ")));
+        return Truth::of_known(lines, |lines| header.value.matches(&joined_cookie(&lines)));
     }
     // A line that is no text matches nothing.
     lines.all(|it| it.is_some_and(|it| header.value.matches(it))).into()
@@ -233,10 +233,19 @@ fn denies<'v>(header: &HeaderMatch, lines: impl Iterator<Item = &'v HeaderValue>
         (Some(first), Some(second)) => (first, second),
     };
     let lines: Option<Vec<&str>> = [first, second].into_iter().chain(lines).collect();
-    let separators: &[&str] = if header.name == COOKIE { &["; "] } else { &[",", ", "] };
+    let joined = |lines: &[&str]| match header.name == COOKIE {
+        true => vec![joined_cookie(lines)],
+        false => vec![lines.join(","), lines.join(", ")],
+    };
     Truth::of_known(lines, |lines| {
-        lines.iter().any(|it| is_met(it)) || separators.iter().any(|it| header.value.matches(&lines.join(it)))
+        lines.iter().any(|it| is_met(it)) || joined(&lines).iter().any(|it| header.value.matches(it))
     })
+}
+
+/// The pieces of a cookie as one. Lines of text are text together.
+fn joined_cookie(lines: &[&str]) -> String {
+    let joined = join_lines(&COOKIE, lines.iter().map(|it| it.as_bytes()));
+    String::from_utf8(joined).unwrap_or_default()
 }
 
 /// A host in lower case, without port and without the dot of the root.

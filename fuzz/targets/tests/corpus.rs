@@ -14,12 +14,15 @@ use rand::{Rng, SeedableRng};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Mutations of each target's corpus, unless the machine is too slow for as many.
-const MUTATIONS: usize = 20_000;
+const MUTATIONS: usize = 100_000;
 /// The most time that the mutations of one target take.
-const TIME: Duration = Duration::from_millis(250);
+const TIME: Duration = Duration::from_secs(1);
+/// So many targets run at the same time.
+const THREADS: usize = 2;
 /// The corpus is small enough to be in the repository.
 const MOST_FILES: usize = 100;
 const LARGEST_FILE: usize = 4096;
@@ -90,24 +93,35 @@ fn every_target_has_a_file_for_the_fuzzer_and_a_small_corpus() {
 
 #[test]
 fn what_must_hold_of_peers_bytes_holds_for_the_corpus_and_for_mutations_of_it() {
-    for target in TARGETS {
-        let inputs = corpus(target);
-        for (file, input) in &inputs {
-            run(target, file, input);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(target) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run_mutations(target);
+                }
+            });
         }
-        // The same mutations each time.
-        let mut random = SmallRng::seed_from_u64(target.name.bytes().map(u64::from).sum());
-        let began = Instant::now();
-        for number in 0..MUTATIONS {
-            let mut input = inputs[random.random_range(0..inputs.len())].1.clone();
-            for _ in 0..random.random_range(1..=4) {
-                let other = &inputs[random.random_range(0..inputs.len())].1;
-                mutate(&mut input, other, &mut random);
-            }
-            run(target, &format!("mutation {number}"), &input);
-            if began.elapsed() > TIME {
-                break;
-            }
+    });
+}
+
+fn run_mutations(target: &Target) {
+    let inputs = corpus(target);
+    for (file, input) in &inputs {
+        run(target, file, input);
+    }
+    // The same mutations each time.
+    let mut random = SmallRng::seed_from_u64(target.name.bytes().map(u64::from).sum());
+    let began = Instant::now();
+    for number in 0..MUTATIONS {
+        let mut input = inputs[random.random_range(0..inputs.len())].1.clone();
+        for _ in 0..random.random_range(1..=4) {
+            let other = &inputs[random.random_range(0..inputs.len())].1;
+            mutate(&mut input, other, &mut random);
+        }
+        run(target, &format!("mutation {number}"), &input);
+        if began.elapsed() > TIME {
+            break;
         }
     }
 }

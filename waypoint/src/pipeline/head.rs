@@ -4,6 +4,7 @@ use super::Reason;
 use super::outgoing::announces_trailers;
 use super::upgrade::{self, HTTP2_SETTINGS, Handshake};
 use crate::body::Interim;
+use crate::cookie;
 use crate::header_names;
 use crate::route::settle_host;
 use crate::settings::Limits;
@@ -56,6 +57,7 @@ pub fn read(
     check(parts, version, limits)?;
     settle_host(parts).map_err(Reason::BadRequest)?;
     header_names::sift(&mut parts.headers, at_edge)?;
+    cookie::join_pieces(&mut parts.headers);
     let mut options = take_connection_options(parts, version)?;
     if parts.method == Method::CONNECT {
         options.upgrade = Some(upgrade::translate(parts, nonce())?);

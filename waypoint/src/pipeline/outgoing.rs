@@ -4,11 +4,10 @@ use super::Reason;
 use super::head::ConnectionOptions;
 use super::upgrade::WEBSOCKET;
 use crate::body::RequestBody;
+use crate::cookie;
 use crate::wire::Version;
 use ::bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Uri};
@@ -32,7 +31,7 @@ pub fn prepare(
     match version {
         Version::Http1 => {
             parts.version = http::Version::HTTP_11;
-            join_cookies(&mut parts.headers);
+            cookie::join_pieces(&mut parts.headers);
             if !parts.headers.contains_key(HOST) {
                 // HTTP/1.0 has none to give, and HTTP/1.1 needs one (RFC 9112 §3.2).
                 let host = HeaderValue::try_from(endpoint.to_string()).map_err(|_| Reason::BadTarget)?;
@@ -118,19 +117,6 @@ fn to_absolute_form(parts: &mut Parts, endpoint: SocketAddr, scheme: Scheme) -> 
     Ok(())
 }
 
-/// HTTP/2 may send cookies in pieces (RFC 9113 §8.2.3). An empty piece says nothing, and would leave a value that ends with a space.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut pieces = headers.get_all(COOKIE).iter();
-    if pieces.next().is_none() || pieces.next().is_none() {
-        return;
-    }
-    let pieces = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    let pieces: Vec<&[u8]> = pieces.filter(|piece| !piece.trim_ascii().is_empty()).collect();
-    if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
-        headers.insert(COOKIE, whole);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,24 +184,6 @@ mod tests {
                     assert_eq!(left, expected, "{method} {name}: {value} in {version:?}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn cookie_pieces_are_joined_for_http1() {
-        for (pieces, expected) in [
-            (&["a=b", "c=d"][..], "a=b; c=d"),
-            (&["a=b", "", "c=d"], "a=b; c=d"),
-            (&["a=b", ""], "a=b"),
-            (&["", "a=b"], "a=b"),
-            (&["", ""], ""),
-        ] {
-            let mut headers = HeaderMap::new();
-            for piece in pieces {
-                headers.append(COOKIE, HeaderValue::from_static(piece));
-            }
-            join_cookies(&mut headers);
-            assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), [expected], "{pieces:?}");
         }
     }
 }

@@ -102,9 +102,12 @@ fn holds(alternative: &Match, parts: &Parts) -> bool {
     let method = alternative.method.as_ref().is_none_or(|it| *it == parts.method);
     let headers = alternative.headers.iter().all(|it| {
         let values: Vec<_> = parts.headers.get_all(&it.name).iter().map(|it| it.to_str().unwrap()).collect();
-        // RFC 9110 §5.3, and of cookies RFC 9113 §8.2.3.
-        let separator = if it.name == "cookie" { "; " } else { "," };
-        !values.is_empty() && it.value.matches(&values.join(separator))
+        // RFC 9110 §5.3, and of cookies RFC 9113 §8.2.3; pieces without anything in them are none.
+        let value = match it.name == "cookie" {
+            true => values.iter().copied().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("; "),
+            false => values.join(","),
+        };
+        !values.is_empty() && it.value.matches(&value)
     });
     let pairs: Vec<(&str, &str)> =
         parts.uri.query().unwrap_or_default().split('&').filter_map(|it| it.split_once('=')).collect();
@@ -197,8 +200,9 @@ pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
     let host =
         prop::sample::select(vec!["a.example.com", "b.a.example.com", "c.example.com", "x.com", "x.org"]);
     let text = || prop::sample::subsequence(vec!["1", "2"], 0..=2);
+    let cookies = prop::sample::subsequence(vec!["", "1", "", "2", ""], 0..=5);
     let method = prop::sample::select(vec!["GET", "POST"]);
-    (host, any_path(), method, text(), text(), text(), text(), any::<bool>()).prop_map(
+    (host, any_path(), method, text(), text(), cookies, text(), any::<bool>()).prop_map(
         |(host, path, method, x, y, cookies, query, is_grpc)| {
             let mut headers: Vec<_> = x.into_iter().map(|it| ("x", it)).collect();
             headers.extend(y.into_iter().map(|it| ("y", it)));

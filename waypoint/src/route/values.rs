@@ -5,8 +5,7 @@
 
 use ahash::HashMap;
 use fairway_config::model::{Pattern, ValueMatch};
-use fairway_policy::matching::Work;
-use http::header::COOKIE;
+use fairway_policy::matching::{Work, join_lines};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -95,13 +94,11 @@ impl<'r> Values<'r> {
     }
 }
 
-/// The lines of a header as one value (RFC 9110 §5.3).
+/// The lines of a header as one value, if all of them are ASCII.
 fn join(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    // HTTP/2 may send a cookie in pieces (RFC 9113 §8.2.3).
-    let separator = if *name == COOKIE { "; " } else { "," };
     let lines = headers.get_all(name).iter().inspect(|_| work::count());
-    let lines: Option<Vec<_>> = lines.map(|it| it.to_str().ok()).collect();
-    lines.map(|it| it.join(separator))
+    let lines: Option<Vec<_>> = lines.map(|it| it.to_str().ok().map(str::as_bytes)).collect();
+    String::from_utf8(join_lines(name, lines?)).ok()
 }
 
 fn parameters(query: &str) -> Parameters<'_> {

@@ -10,11 +10,13 @@ use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use support::backend::{Body, Server, echo};
 use support::wire::{LONG, get, http2, status};
 use support::*;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const CHUNK: usize = 16 * 1024;
 const MUCH: usize = 2 * 1024 * 1024;
@@ -43,6 +45,31 @@ async fn server(taken: Arc<AtomicUsize>) -> Server {
     .await
 }
 
+/// How long a request may take at most, whoever does not read. One that waits for somebody who has stopped waits for good.
+const EACH: Duration = Duration::from_secs(5);
+/// How many requests are measured.
+const MEASURED: usize = 21;
+
+/// How long requests of others take, one on a connection of its own after the other, in order. What they send and get is
+/// nothing to speak of.
+async fn times(address: SocketAddr, what: &str) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for number in 0..MEASURED {
+        let began = Instant::now();
+        let answer = timeout(EACH, get(address, "/small")).await;
+        assert_eq!(status(&answer.expect("no answer to somebody else")), 200, "{what} {number}");
+        times.push(began.elapsed());
+    }
+    times.sort();
+    times
+}
+
+/// What half of the requests may take where half took this without anybody who stops: tests run beside each other on a machine
+/// that does other things too.
+fn bound(alone: &[Duration]) -> Duration {
+    (alone[MEASURED / 2] * 10).max(Duration::from_millis(250))
+}
+
 /// A client whose streams have a window of one byte, which it never opens.
 async fn stall(address: SocketAddr, path: &str, streams: usize) -> Vec<impl Sized> {
     let mut held = Vec::new();
@@ -68,6 +95,7 @@ async fn clients_that_do_not_read_hold_up_nobody_elses_streams_at_an_http2_endpo
         let taken = Arc::new(AtomicUsize::new(0));
         let server = server(taken.clone()).await;
         let proxy = Proxy::start(simple(AppProtocol::Http2, &[server.address]));
+        let alone = times(proxy.address(), "without any").await;
         let _held = stall(proxy.address(), "/big", count).await;
         let buffered = until_unchanged(&taken).await;
         // The window of each stream, and what the endpoint itself has ready for each and for each connection.
@@ -76,9 +104,52 @@ async fn clients_that_do_not_read_hold_up_nobody_elses_streams_at_an_http2_endpo
             few => few * (1 << 20) + (8 << 20),
         };
         assert!(buffered <= most, "{count}: {buffered} bytes are somewhere");
-        for number in 0..20 {
-            let answer = timeout(LONG, get(proxy.address(), "/small")).await;
-            assert_eq!(status(&answer.expect("no answer to somebody else")), 200, "{count} {number}");
+        let beside = times(proxy.address(), &format!("beside {count}")).await;
+        assert!(beside[MEASURED / 2] <= bound(&alone), "{count}: {beside:?} instead of {alone:?}");
+    }
+}
+
+/// Clients of HTTP/1.1 whose sockets take little, and who read none of it.
+async fn stall_http1(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(b"GET /big HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+        held.push(stream);
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_not_read_hold_up_nobody_else_s_requests() {
+    for protocol in [AppProtocol::Http1, AppProtocol::Http2] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = taken.clone();
+        let version = if protocol == AppProtocol::Http1 { 1 } else { 2 };
+        let server = Server::http(version, move |request: Request<Incoming>| {
+            let taken = counter.clone();
+            async move {
+                match request.uri().path() {
+                    "/big" => Response::new(counted(taken, CHUNK, MUCH)),
+                    _ => echo(request).await,
+                }
+            }
+        })
+        .await;
+        let proxy = Proxy::start(simple(protocol, &[server.address]));
+        let alone = times(proxy.address(), "without any").await;
+        let mut held = Vec::new();
+        // Each of them costs the kernel its send buffers, on the way to the proxy and from there.
+        for count in [1, 4, 100] {
+            held.extend(stall_http1(proxy.address(), count - held.len()).await);
+            until_unchanged(&taken).await;
+            let beside = times(proxy.address(), &format!("beside {count}")).await;
+            assert!(
+                beside[MEASURED / 2] <= bound(&alone),
+                "{protocol:?} {count}: {beside:?} instead of {alone:?}"
+            );
         }
     }
 }

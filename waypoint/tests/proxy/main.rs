@@ -26,6 +26,7 @@ mod names;
 mod observability;
 mod refusals;
 mod requests;
+mod responses;
 mod smuggling;
 mod sockets;
 mod streams;

@@ -45,8 +45,9 @@ const TO_INSTALL: [(&str, &str, &str); 9] = [
 ];
 
 /// What the controller cannot do without.
-const OF_CONTROLLER: [(&str, &str, &str, &str); 6] = [
+const OF_CONTROLLER: [(&str, &str, &str, &str); 7] = [
     ("list", "", "pods", "nothing is compiled"),
+    ("list", "", "nodes", "nothing is compiled"),
     ("list", "", "secrets", "nothing is compiled, for HTTPS listeners have no certificates"),
     ("list", "gateway.networking.k8s.io", "httproutes", "nothing is compiled"),
     ("patch", "gateway.networking.k8s.io", "gateways/status", "nobody is told how Gateways are"),

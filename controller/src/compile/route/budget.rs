@@ -3,6 +3,7 @@
 //! An expression of twenty characters can stand for a program of hundreds of kilobytes, and a route has room for thousands.
 //! So the cost is estimated from what was parsed, before anything is built; what is over a budget is refused.
 
+use super::origin::Origin;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::{inputs, stage};
 use crate::diagnostic::{Diagnostic, Reason};
@@ -16,6 +17,7 @@ use fairway_gateway_api::httproutes::{
     HttpRouteSpec,
 };
 use fairway_incremental::{Query, Set};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -118,12 +120,12 @@ impl Query<Cluster> for Cost {
         match route.kind {
             Kind::HttpRoute => {
                 if let Some(it) = reader.input::<HttpRoute>(&route.object_name()) {
-                    of_http(&it.spec).for_each(&mut each);
+                    of_http(&it.spec).for_each(|it| each(&it));
                 }
             }
             Kind::GrpcRoute => {
                 if let Some(it) = reader.input::<GrpcRoute>(&route.object_name()) {
-                    of_grpc(&it.spec).for_each(&mut each);
+                    of_grpc(&it.spec).for_each(each);
                 }
             }
             _ => {}
@@ -169,11 +171,11 @@ pub(in crate::compile) fn has_expressions(object: &Object) -> bool {
     }
 }
 
-/// The regular expressions of an HTTPRoute. (Origins of CORS are not among them: the route's own budget is enough for
-/// what `*` stands for there.)
-pub(super) fn of_http(spec: &HttpRouteSpec) -> impl Iterator<Item = &str> {
-    let matches = spec.rules.iter().flatten().flat_map(|it| it.matches.iter().flatten());
-    matches.flat_map(|it| {
+/// The regular expressions of an HTTPRoute: those of its matches, and what `*` stands for in its origins of CORS.
+pub(super) fn of_http(spec: &HttpRouteSpec) -> impl Iterator<Item = Cow<'_, str>> {
+    let rules = spec.rules.as_deref().unwrap_or_default();
+    let matches = rules.iter().flat_map(|it| it.matches.iter().flatten());
+    let of_matches = matches.flat_map(|it| {
         let path = it.path.iter().filter_map(|it| {
             let is = it.r#type == Some(HttpRouteRulesMatchesPathType::RegularExpression);
             it.value.as_deref().filter(|_| is)
@@ -187,7 +189,14 @@ pub(super) fn of_http(spec: &HttpRouteSpec) -> impl Iterator<Item = &str> {
             is.then_some(it.value.as_str())
         });
         path.chain(headers).chain(query)
-    })
+    });
+    let of_rules = rules.iter().flat_map(|it| it.filters.iter().flatten()).filter_map(|it| it.cors.as_ref());
+    let of_rules = of_rules.filter_map(|it| it.allow_origins.as_ref());
+    let backends = rules.iter().flat_map(|it| it.backend_refs.iter().flatten());
+    let of_backends = backends.flat_map(|it| it.filters.iter().flatten()).filter_map(|it| it.cors.as_ref());
+    let of_backends = of_backends.filter_map(|it| it.allow_origins.as_ref());
+    let origins = of_rules.chain(of_backends).flatten().filter_map(|it| Origin::expression(it));
+    of_matches.map(Cow::Borrowed).chain(origins.map(Cow::Owned))
 }
 
 /// The regular expressions of a GRPCRoute.

@@ -1,6 +1,7 @@
 //! Filters of rules and backends: from what was written to a [`Filter`], or to what is wrong with it.
 
 use super::draft::{Draft, Faults};
+use super::origin::Origin;
 use super::written::{
     WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
 };
@@ -244,25 +245,15 @@ fn cors(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenCors<'_>) -> Re
     })
 }
 
-/// An origin: `scheme://host`, a port where it is not the scheme's own, and `*` for any run of characters of the host.
 fn origin(draft: &mut Draft<'_, '_>, field: &str, written: &str) -> Result<OriginPattern, Diagnostic> {
-    if written == "*" {
-        return Ok(OriginPattern::Any);
-    }
-    let lower = written.to_ascii_lowercase();
-    // A browser leaves the scheme's own port out.
-    let plain = match lower.split_once("://") {
-        Some(("http", rest)) => format!("http://{}", rest.strip_suffix(":80").unwrap_or(rest)),
-        Some(("https", rest)) => format!("https://{}", rest.strip_suffix(":443").unwrap_or(rest)),
-        _ => {
+    match Origin::read(written) {
+        Some(Origin::Any) => Ok(OriginPattern::Any),
+        Some(Origin::Exact(it)) => Ok(OriginPattern::Exact(it.into())),
+        Some(Origin::Expression(it)) => matching::regex(draft, field, &it).map(OriginPattern::Pattern),
+        None => {
             let message = format!("`{written}` is not an origin");
             let remedy = "write http://host or https://host, or *";
-            return Err(Diagnostic::error(Reason::CorsOriginInvalid, field, message, remedy));
+            Err(Diagnostic::error(Reason::CorsOriginInvalid, field, message, remedy))
         }
-    };
-    if !plain.contains('*') {
-        return Ok(OriginPattern::Exact(plain.into()));
     }
-    let pieces: Vec<String> = plain.split('*').map(regex::escape).collect();
-    matching::regex(draft, field, &pieces.join("[a-z0-9.-]+")).map(OriginPattern::Pattern)
 }

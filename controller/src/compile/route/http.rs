@@ -181,7 +181,7 @@ fn expression(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, text:
         }
         Err(error) => {
             faults.add(error);
-            let begins = format!("{}.*", regex::escape(matching::plain_beginning(text)));
+            let begins = format!("{}.*", regex::escape(&matching::plain_beginning(text)));
             Pattern::new(&begins).map_or(PathMatch::Prefix("".into()), PathMatch::Regex)
         }
     }

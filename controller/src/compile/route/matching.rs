@@ -6,7 +6,7 @@
 use super::draft::{Draft, Faults};
 use crate::compile::gateway::external_auth::header_name;
 use crate::diagnostic::{Diagnostic, Reason};
-use fairway_config::model::{HeaderMatch, Pattern, QueryMatch, ValueMatch};
+use fairway_config::model::{HeaderMatch, Pattern, QueryMatch, ValueMatch, normalised_path};
 
 /// How a text is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,9 @@ pub(super) fn regex(draft: &mut Draft<'_, '_>, field: &str, text: &str) -> Resul
 }
 
 /// The longest path that every match of an expression begins with, as far as it is written in plain letters; what an
-/// expression that cannot be carried out takes is under it.
-pub(super) fn plain_beginning(expression: &str) -> &str {
+/// expression that cannot be carried out takes is under it. It has the form in which paths are compared: an author who writes
+/// `%c3` means a path that has `%C3` there.
+pub(super) fn plain_beginning(expression: &str) -> String {
     let text = expression.strip_prefix('^').unwrap_or(expression);
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "/-_~%!&',;:=@".contains(it);
     let end = text.find(|it| !is_plain(it)).unwrap_or(text.len());
@@ -45,7 +46,18 @@ pub(super) fn plain_beginning(expression: &str) -> &str {
         true => plain.get(..plain.len().saturating_sub(1)).unwrap_or_default(),
         false => plain,
     };
-    if text.contains('|') || text.starts_with("(?") { "" } else { plain }
+    if text.contains('|') || text.starts_with("(?") {
+        return String::new();
+    }
+    // What begins an escape may be its beginning only.
+    let whole = match plain.rfind('%') {
+        Some(at) if plain.len() - at < 3 => plain.get(..at).unwrap_or_default(),
+        _ => plain,
+    };
+    match normalised_path(whole) {
+        Some(it) => it.into_owned(),
+        None => whole.split('%').next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// Compiles header matches; of names that stand twice (however written) the first counts.
@@ -109,6 +121,17 @@ mod tests {
             ("/a|/b(", ""),
             ("(?i)/admin(", ""),
             (".*(?<!x)", ""),
+            // Requests are compared with what is unreserved decoded, and with what is not in upper case.
+            ("/caf%c3%a9/(?!x).*", "/caf%C3%A9/"),
+            ("/%61dmin/(?!x).*", "/admin/"),
+            ("/a%2fb/(?!x).*", "/a%2Fb/"),
+            ("/a%C3[", "/a%C3"),
+            ("/a%c[3]", "/a"),
+            ("/a%[C]3", "/a"),
+            ("/a%c3?[", "/a"),
+            ("/a%zz/(?!x)", "/a"),
+            ("/a/%2e%2e/(?!x)", "/a/"),
+            ("/%2ehidden/(?!x)", "/.hidden/"),
             ("?", ""),
             ("", ""),
         ] {

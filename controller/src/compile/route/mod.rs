@@ -12,6 +12,7 @@ mod held_hosts;
 mod http;
 mod l4;
 mod matching;
+mod origin;
 pub(in crate::compile) mod parent;
 mod parent_service;
 pub(in crate::compile) mod shadow;

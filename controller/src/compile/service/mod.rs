@@ -1,5 +1,6 @@
 //! Services as destinations, and the backends behind their ports.
 
+mod embedded;
 pub(in crate::compile) mod endpoints;
 mod passes;
 mod slice_address;

@@ -6,6 +6,7 @@
 
 use crate::compile::names::grant;
 use crate::compile::program::Reader;
+use crate::compile::service::embedded;
 use crate::compile::settings::Loopback;
 use crate::compile::workload;
 use crate::compile::workload::address::{self, At, Holder, NodesAt, Slices};
@@ -33,6 +34,9 @@ pub(in crate::compile) enum Forbidden {
     Foreign,
     /// A node's: programs of the host listen there, for nobody's Service.
     Node,
+    /// Of a range that a node has for its pods, and of no pod that is known: the node's own on the bridge of its pods, or a pod that
+    /// is not known yet, or no more.
+    PodRange,
     /// A cluster IP: it would lead around what guards that Service.
     Service,
     /// The API server's, which only the Service `default/kubernetes` may name.
@@ -49,9 +53,11 @@ pub(in crate::compile) fn judge(
     if let Some(word) = special(address).filter(|_| !(may_be_loopback && address.is_loopback())) {
         return Err(Forbidden::Special(word));
     }
-    if let Some(behind) = behind_nat64(address) {
+    for behind in embedded::behind(address).into_iter().flatten() {
         let taken = judge(reader, service, behind)?;
-        return if taken.pods.is_empty() { Ok(taken) } else { Err(Forbidden::Foreign) };
+        if !taken.pods.is_empty() {
+            return Err(Forbidden::Foreign);
+        }
     }
     let holders = reader.members(&At(address));
     let pods = address::pods(&holders);
@@ -74,6 +80,9 @@ pub(in crate::compile) fn judge(
     }
     if holders.contains(&Holder::Service) {
         return Err(Forbidden::Service);
+    }
+    if address::is_of_pod_range(reader, address) {
+        return Err(Forbidden::PodRange);
     }
     for slice in reader.members(&Slices(api_server)).iter() {
         let slice = reader.input::<EndpointSlice>(&slice.object_name());
@@ -115,17 +124,6 @@ const METADATA: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// The IPv4 address that an address of the prefix for translators leads to (RFC 6052 §2.1).
-fn behind_nat64(address: IpAddr) -> Option<IpAddr> {
-    const PREFIX: u128 = 0x0064_ff9b << 96;
-    match address {
-        IpAddr::V6(it) if it.to_bits() >> 32 == PREFIX >> 32 => {
-            Some(IpAddr::V4(Ipv4Addr::from_bits(it.to_bits() as u32)))
-        }
-        _ => None,
-    }
-}
-
 /// What an address is that no endpoint can have.
 fn special(address: IpAddr) -> Option<&'static str> {
     let (is_link_local, is_nobodys) = match address {
@@ -153,6 +151,9 @@ impl Forbidden {
                 format!("the address of a pod, but of no pod in namespace {}", service.namespace)
             }
             Self::Node => "the address of a node".to_owned(),
+            Self::PodRange => {
+                "in a node's range for pods, and the address of no pod that is known".to_owned()
+            }
             Self::Service => "the address of a Service".to_owned(),
             Self::ApiServer => "the address of the API server".to_owned(),
         };
@@ -167,7 +168,7 @@ impl Forbidden {
                  kind: Service, namespace: {ns}}} and to {{group: \"\", kind: Pod}}",
                 ns = service.namespace
             ),
-            Self::Special(_) | Self::Node | Self::Service | Self::ApiServer => {
+            Self::Special(_) | Self::Node | Self::PodRange | Self::Service | Self::ApiServer => {
                 format!("use pods of namespace {}, or addresses outside the cluster", service.namespace)
             }
         }

@@ -55,8 +55,8 @@ fn shop() -> String {
 
 fn pod(gateway: &str, ready: bool) -> String {
     format!(
-        "\n---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {gateway}-1, namespace: shop, uid: w, labels: {{ gateway.networking.k8s.io/gateway-name: {gateway} }} }}\n\
-         spec: {{ serviceAccountName: {gateway}-fairway-waypoint, containers: [] }}\nstatus: {{ podIP: 10.0.0.99, conditions: [{{ type: Ready, status: '{}' }}] }}\n",
+        "\n---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {gateway}-1, namespace: shop, uid: w, labels: {{ app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: {gateway} }} }}\n\
+         spec: {{ enableServiceLinks: false, serviceAccountName: {gateway}-fairway-waypoint, containers: [] }}\nstatus: {{ podIP: 10.0.0.99, conditions: [{{ type: Ready, status: '{}' }}] }}\n",
         if ready { "True" } else { "False" }
     )
 }
@@ -111,6 +111,20 @@ fn a_route_asks_for_a_waypoint_and_traffic_moves_when_it_is_ready() {
     world.expect("HTTPRoute shop/r", "parent Service web: fairway.dev/Enforced=True/ByWaypoint");
     world.expect("Service shop/web", "fairway.dev/ThroughWaypoint=True/ByWaypoint");
     assert!(world.message("HTTPRoute shop/r", "fairway.dev/Enforced").contains("shop/waypoint"));
+}
+
+#[test]
+fn a_pod_that_is_not_what_fairway_makes_binds_no_waypoint() {
+    for (from, to) in [
+        ("app.kubernetes.io/part-of: fairway, ", ""),
+        ("containers: []", "containers: [{ name: app, image: app }]"),
+        ("serviceAccountName: waypoint-fairway-waypoint", "serviceAccountName: app"),
+    ] {
+        let pod = pod("waypoint", true);
+        assert!(pod.contains(from));
+        let world = World::cluster(&(shop() + ROUTE + MADE + &pod.replace(from, to)));
+        assert_eq!(waypoint(&world), None, "{from}");
+    }
 }
 
 #[test]

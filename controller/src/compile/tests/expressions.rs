@@ -139,6 +139,46 @@ fn a_namespace_has_room_for_so_many_expressions_and_the_oldest_come_first() {
     assert!(holds(&world, without[0]));
 }
 
+/// Origins of CORS of rules and of backends, as many as cost a little less than a route may.
+#[test]
+fn a_namespace_has_room_for_so_many_origins_and_the_oldest_come_first() {
+    let origin =
+        |name: &str, it: usize| format!("https://*.{}.{name}-{it:05}.ex", vec!["a".repeat(60); 3].join("."));
+    let expression = origin("r0", 0).split('*').map(regex::escape).collect::<Vec<_>>().join("[a-z0-9.-]+");
+    let cost = Pattern::new(&expression).unwrap().cost() + 64;
+    let each = usize::try_from(OF_ROUTE / cost).unwrap();
+    let routes = OF_NAMESPACE / OF_ROUTE + 2;
+    let rules = |name: &str| -> String {
+        let all: Vec<String> = (0..each).map(|it| origin(name, it)).collect();
+        let filters: Vec<String> = all
+            .chunks(64)
+            .map(|it| format!("filters: [{{ type: CORS, cors: {{ allowOrigins: {it:?} }} }}]"))
+            .collect();
+        // Sixteen rules at most, with a backend each that has origins of its own.
+        let one = |it: &[String]| {
+            let backend = it.get(1).map(|it| format!(", {it}")).unwrap_or_default();
+            format!("{{ {}, backendRefs: [{{ name: web, port: 80{backend} }}] }},", it[0])
+        };
+        let rules: Vec<String> = filters.chunks(2).map(one).collect();
+        assert!(rules.len() <= 16, "{}", rules.len());
+        format!("[{}]", rules.concat())
+    };
+    let name = |it: u64| format!("r{it}");
+    let yaml: String = (0..routes)
+        .map(|it| route(&name(it), 2000 + u32::try_from(it).unwrap(), &rules(&name(it))))
+        .collect();
+    let world = World::plain(&format!("{GATEWAY}---\n{SHOP}{yaml}"));
+    let without: Vec<u64> = (0..routes)
+        .filter(|it| {
+            let rules = &world.route(&format!("HTTPRoute/shop/{}", name(*it))).unwrap().rules;
+            rules.iter().all(|it| matches!(it.filters.last(), Some(Filter::Unresolved(_))))
+        })
+        .collect();
+    assert!(!without.is_empty() && !without.contains(&0) && without.contains(&(routes - 1)), "{without:?}");
+    let message = world.message(&format!("HTTPRoute shop/{}", name(routes - 1)), "Accepted");
+    assert!(message.contains("namespace shop need more than 16 MiB"), "{message}");
+}
+
 #[test]
 fn expressions_that_people_write_fit() {
     let rules: String = (0..16)

@@ -12,10 +12,14 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::LazyLock;
-use tenants::{A, B, CLUSTER, LEAVE};
+use tenants::{A, ALL_LEAVE, B, CLUSTER, LEAVE};
 
-/// What was made for `b`.
-fn of_b(compiler: &Compiler, is_allowed: bool) -> BTreeMap<String, String> {
+/// Kinds of which resources of `b` may change by what `a` writes, if all leave of [`LEAVE`] is given.
+const BY_LEAVE: &[ResourceKind] =
+    &[ResourceKind::Listener, ResourceKind::Route, ResourceKind::L4Route, ResourceKind::Certificate];
+
+/// What was made for `b`, but for kinds of which `b` has given leave; none where it has given no leave at all.
+fn of_b(compiler: &Compiler, leave: Option<&[ResourceKind]>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut put = |key: String, it: &dyn Debug| drop(found.insert(key, format!("{it:#?}")));
     for (key, it) in compiler.resources().filter(|(key, it)| is_of_b(key, it)) {
@@ -25,13 +29,11 @@ fn of_b(compiler: &Compiler, is_allowed: bool) -> BTreeMap<String, String> {
                 let own = Service { consumer_waypoints: vec![], routers: vec![], ..Service::clone(it) };
                 put(key.to_string(), &own);
             }
-            // Leave may be given for these.
-            Resource::Listener(_) | Resource::Route(_) | Resource::L4Route(_) | Resource::Certificate(_)
-                if is_allowed => {}
+            _ if leave.is_some_and(|it| it.contains(&key.kind)) => {}
             it => put(key.to_string(), it),
         }
     }
-    if !is_allowed {
+    if leave.is_none() {
         let is_of_b = |it: &ObjectRef| &*it.namespace == "b";
         compiler
             .proxies()
@@ -89,13 +91,20 @@ proptest! {
     #[test]
     fn nothing_of_one_tenant_changes_what_is_made_for_another(a in some(&A), b in some(&B)) {
         let (alone, beside) = (compile(&cluster(), &[&b]), compile(&cluster(), &[&b, &a]));
-        prop_assert_eq!(of_b(&alone, false), of_b(&beside, false));
+        prop_assert_eq!(of_b(&alone, None), of_b(&beside, None));
     }
 
     #[test]
-    fn leave_for_something_is_no_leave_for_anything_else(a in some(&A), b in some(&B), leave in some(&LEAVE)) {
+    fn leave_for_something_is_no_leave_for_anything_else(a in some(&A), b in some(&B), leave in some(&ALL_LEAVE)) {
         let (alone, beside) = (compile(&cluster(), &[&b, &leave]), compile(&cluster(), &[&b, &leave, &a]));
-        prop_assert_eq!(of_b(&alone, true), of_b(&beside, true));
+        prop_assert_eq!(of_b(&alone, Some(BY_LEAVE)), of_b(&beside, Some(BY_LEAVE)));
+    }
+
+    #[test]
+    fn one_leave_is_no_other(a in some(&A), b in some(&B), index in 0..LEAVE.len()) {
+        let (leave, may_change) = (std::slice::from_ref(&LEAVE[index].0), LEAVE[index].1);
+        let (alone, beside) = (compile(&cluster(), &[&b, leave]), compile(&cluster(), &[&b, leave, &a]));
+        prop_assert_eq!(of_b(&alone, Some(may_change)), of_b(&beside, Some(may_change)));
     }
 
     /// No proxy of another namespace goes to a pod that its namespace has not granted, whatever a slice says.
@@ -128,9 +137,10 @@ fn is_of_cluster(compiler: &Compiler, address: &str) -> bool {
 /// The pools are of use: what the property is about does come about.
 #[test]
 fn what_the_tenants_write_meets() {
-    // The last of each name counts; what is headless takes no routes.
+    // The last of each name counts; what is headless takes no routes, and what cannot be read is in the way of what can.
     let is_headless = |it: &&Object| matches!(it, Object::Service(it) if it.kind == ServiceKind::Headless);
     let b: Vec<Object> = B.iter().filter(|it| !is_headless(it)).cloned().collect();
+    assert!(b.iter().filter(|it| it.meta().unreadable.is_some()).count() >= 3, "objects that cannot be read");
     let compiler = compile(&cluster(), &[&b, &A]);
     let kinds: std::collections::BTreeSet<String> = compiler
         .resources()
@@ -147,6 +157,7 @@ fn what_the_tenants_write_meets() {
         (ResourceKind::Route, "GRPCRoute/b/shared"),
         (ResourceKind::L4Route, "TLSRoute/b/shared"),
         (ResourceKind::L4Route, "UDPRoute/b/u"),
+        (ResourceKind::Route, "HTTPRoute/b/unread"),
         (ResourceKind::Route, "HTTPRoute/a/shared"),
         (ResourceKind::L4Route, "TLSRoute/a/shared"),
     ] {

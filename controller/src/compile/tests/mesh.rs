@@ -166,41 +166,102 @@ fn a_route_that_leaves_gives_its_port_back() {
 
 const MORE_SERVICES: &str = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: tls, namespace: shop }\nspec: { ports: [{ port: 80, appProtocol: https }] }\n";
 
+/// What a route of another namespace is told of its references, with the names of Services left out: what was asked for may be said back.
+fn told(object: &str, route: &str, grant: &str) -> (Vec<String>, Vec<String>) {
+    let world = World::captured(&format!("{SHOP}{OTHER_SERVICES}{MORE_SERVICES}{CLIENT}{grant}{route}"));
+    let names = ["gone", "headless", "alias", "udp", "tls", "web"];
+    let plain =
+        |it: String| names.iter().fold(it, |text, name| text.replace(&format!("shop/{name}"), "shop/X"));
+    let conditions = world.status(object).conditions().into_iter();
+    let conditions =
+        conditions.map(|(_, it)| plain(format!("{} {} {}: {}", it.kind, it.status, it.reason, it.message)));
+    let problems = world.problems().into_iter().filter(|it| it.contains("client/r")).map(plain);
+    (conditions.collect(), problems.collect())
+}
+
+const CLIENT: &str = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: own, namespace: client }\nspec: { ports: [{ port: 80 }] }\n";
+
+/// Leave for routes of a kind.
+fn leave(kind: &str) -> String {
+    format!(
+        "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: shop }}\n\
+         spec: {{ from: [{{ group: gateway.networking.k8s.io, kind: {kind}, namespace: client }}], to: [{{ group: '', kind: Service }}] }}\n"
+    )
+}
+
+const BACKENDS: [&str; 5] =
+    ["gone, port: 80", "alias, port: 80", "udp, port: 80", "tls, port: 80", "web, port: 99"];
+
 #[test]
 fn services_of_others_that_are_there_and_those_that_are_not_are_refused_alike() {
-    let said = |parent: &str, backend: &str, grant: &str| -> (Vec<String>, Vec<String>) {
-        let world = World::captured(&format!(
-            "{SHOP}{OTHER_SERVICES}{MORE_SERVICES}{grant}{}",
-            route("HTTPRoute", "r", "client", parent, backend)
-        ));
-        let names = ["gone", "headless", "alias", "udp", "tls", "web"];
-        // What was asked for may be said back.
-        let plain =
-            |it: String| names.iter().fold(it, |text, name| text.replace(&format!("shop/{name}"), "shop/X"));
-        let conditions = world.status("HTTPRoute client/r").conditions().into_iter();
-        let conditions = conditions
-            .map(|(_, it)| plain(format!("{} {} {}: {}", it.kind, it.status, it.reason, it.message)));
-        let problems = world.problems().into_iter().filter(|it| it.contains("client/r")).map(plain);
-        (conditions.collect(), problems.collect())
-    };
-    let to_web = "name: web, namespace: shop, port: 80";
-    let parents = |grant| {
-        ["gone", "headless", "alias", "udp"]
-            .map(|it| said(&format!("name: {it}, namespace: shop"), to_web, grant))
-    };
-    let backends = |grant| {
-        ["gone, port: 80", "alias, port: 80", "udp, port: 80", "tls, port: 80", "web, port: 99"]
-            .map(|it| said("name: web, namespace: shop", &format!("namespace: shop, name: {it}"), grant))
-    };
-    let nobody = parents("");
-    assert!(nobody.iter().all(|it| *it == nobody[0]), "{nobody:#?}");
-    assert!(nobody[0].0[0].contains("NoMatchingParent"), "{:?}", nobody[0]);
-    let nobody = backends("");
-    assert!(nobody.iter().all(|it| *it == nobody[0]), "{nobody:#?}");
-    assert!(nobody[0].0.iter().any(|it| it.contains("BackendNotFound")), "{:?}", nobody[0]);
-    // Whom the Service's namespace has granted it is told.
-    let grant = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: { name: g, namespace: shop }\n\
-        spec: { from: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: client }], to: [{ group: '', kind: Service }] }\n";
-    assert!(parents(grant)[1].0[0].contains("headless"));
-    assert!(backends(grant)[4].1.iter().any(|it| it.contains("use one of its ports: 80, 81")));
+    for kind in ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"] {
+        let object = format!("{kind} client/r");
+        let route = |parent: &str, backend: &str| {
+            let route = route(kind, "r", "client", parent, backend);
+            if kind == "TLSRoute" {
+                route.replace("  rules:", "  hostnames: [a.ex]\n  rules:")
+            } else {
+                route
+            }
+        };
+        let to_web = "name: web, namespace: shop, port: 80";
+        let parents = |grant: &str| {
+            ["gone", "headless", "alias", "udp"]
+                .map(|it| told(&object, &route(&format!("name: {it}, namespace: shop"), to_web), grant))
+        };
+        let backends = |grant: &str| {
+            BACKENDS.map(|it| {
+                told(
+                    &object,
+                    &route("name: web, namespace: shop", &format!("namespace: shop, name: {it}")),
+                    grant,
+                )
+            })
+        };
+        let nobody = parents("");
+        assert!(nobody.iter().all(|it| *it == nobody[0]), "{kind}: {nobody:#?}");
+        assert!(nobody[0].0[0].contains("NoMatchingParent"), "{kind}: {:?}", nobody[0]);
+        let nobody = backends("");
+        assert!(nobody.iter().all(|it| *it == nobody[0]), "{kind}: {nobody:#?}");
+        assert!(nobody[0].0.iter().any(|it| it.contains("BackendNotFound")), "{kind}: {:?}", nobody[0]);
+        // Whom the Service's namespace has granted it is told; leave for another kind is none.
+        let (granted, other) =
+            (leave(kind), leave(if kind == "TCPRoute" { "HTTPRoute" } else { "TCPRoute" }));
+        assert_eq!((parents(&other), backends(&other)), (parents(""), backends("")), "{kind}");
+        assert!(parents(&granted)[1].0[0].contains("headless"), "{kind}: {:?}", parents(&granted)[1]);
+        let told = &backends(&granted)[4].1;
+        assert!(told.iter().any(|it| it.contains("use one of its ports: 80, 81")), "{kind}: {told:?}");
+    }
+}
+
+#[test]
+fn so_are_those_that_filters_name() {
+    for (kind, filter) in [
+        ("HTTPRoute", "{ type: RequestMirror, requestMirror: { backendRef: { BACKEND } } }"),
+        ("GRPCRoute", "{ type: RequestMirror, requestMirror: { backendRef: { BACKEND } } }"),
+        (
+            "HTTPRoute",
+            "{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: {}, backendRef: { BACKEND } } }",
+        ),
+        (
+            "HTTPRoute",
+            "{ type: ExternalAuth, externalAuth: { protocol: GRPC, grpc: {}, backendRef: { BACKEND } } }",
+        ),
+    ] {
+        let object = format!("{kind} client/r");
+        let all = |grant: &str| {
+            BACKENDS.map(|it| {
+                let filter = filter.replace("BACKEND", &format!("namespace: shop, name: {it}"));
+                let route = route(kind, "r", "client", "name: own", "name: own, port: 80")
+                    .replace("rules: [{", &format!("rules: [{{ filters: [{filter}],"));
+                assert!(route.contains("filters"));
+                told(&object, &route, grant)
+            })
+        };
+        let nobody = all("");
+        assert!(nobody.iter().all(|it| *it == nobody[0]), "{filter}: {nobody:#?}");
+        assert!(nobody[0].0.iter().any(|it| it.contains("BackendNotFound")), "{filter}: {:?}", nobody[0]);
+        let granted = all(&leave(kind));
+        assert!(granted.iter().any(|it| *it != granted[0]), "{filter}: who is granted it is told");
+    }
 }

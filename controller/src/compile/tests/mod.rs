@@ -75,6 +75,10 @@ impl World {
             rights: crate::provision::Rights::default(),
             ..settings()
         };
+        Self::new_in_cluster(settings, yaml)
+    }
+
+    fn new_in_cluster(settings: CompileSettings, yaml: &str) -> Self {
         let mut world =
             Self { compiler: Compiler::new(settings), standalone: None, last_good: LastGood::default() };
         world.add(yaml);

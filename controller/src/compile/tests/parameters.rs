@@ -155,9 +155,9 @@ metadata:
   name: proxy
   namespace: edge
   uid: u
-  labels: {{ gateway.networking.k8s.io/gateway-name: {} }}
+  labels: {{ app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: {} }}
   annotations: {{ fairway.dev/gateway: {long} }}
-spec: {{ serviceAccountName: {}, nodeName: n1, containers: [] }}
+spec: {{ enableServiceLinks: false, serviceAccountName: {}, nodeName: n1, containers: [] }}
 status: {{ podIP: 10.0.0.9 }}
 ",
         name::as_label(&long),

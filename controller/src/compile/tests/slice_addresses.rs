@@ -51,10 +51,30 @@ metadata: { name: s, namespace: shop }
 spec: { clusterIP: 10.96.0.2, ports: [{ name: p, port: 80 }, { name: u, port: 81, protocol: UDP }] }
 ";
 
+const NODES: &str = "
+---
+apiVersion: v1
+kind: Node
+metadata: { name: n1 }
+spec: { podCIDR: 10.0.0.0/24, podCIDRs: [10.0.0.0/24, 'fd00:10::/64'] }
+status:
+  addresses:
+    - { type: InternalIP, address: 192.0.2.10 }
+    - { type: InternalIP, address: 'fd00:77::10' }
+    - { type: ExternalIP, address: 198.51.100.20 }
+    - { type: Hostname, address: n1 }
+---
+apiVersion: v1
+kind: Node
+metadata: { name: n2 }
+spec: { podCIDR: 10.244.1.0/26 }
+status: { addresses: [{ type: InternalIP, address: 192.0.2.13 }] }
+";
+
 fn pod(namespace: &str, name: &str, fields: &str, addresses: &str) -> String {
     format!(
-        "\n---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ gateway.networking.k8s.io/gateway-name: {name} }} }}\n\
-         spec: {{ serviceAccountName: {name}-fairway, nodeName: n1, {fields} containers: [] }}\nstatus: {{ {addresses} }}\n"
+        "\n---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: {name} }} }}\n\
+         spec: {{ enableServiceLinks: false, serviceAccountName: {name}-fairway, nodeName: n1, {fields} containers: [] }}\nstatus: {{ {addresses} }}\n"
     )
 }
 
@@ -80,7 +100,7 @@ fn cluster(more: &str) -> World {
         pod("bank", "vault", "", "podIP: 10.0.1.2"),
         pod("bank", "agent", "hostNetwork: true,", "podIP: 192.0.2.12"),
     ];
-    World::cluster(&format!("{WORLD}{}{more}", pods.concat()))
+    World::cluster(&format!("{WORLD}{NODES}{}{more}", pods.concat()))
 }
 
 fn endpoints(world: &World, key: &str) -> Arc<Endpoints> {
@@ -109,6 +129,17 @@ fn a_slice_has_pods_of_its_own_namespace_and_what_is_outside_the_cluster() {
         ("::ffff:127.0.0.1", "a loopback address"),
         ("192.0.2.10", "the address of a node"),
         ("192.0.2.12", "the address of a node"),
+        // A node on which no pod is known, and other addresses of nodes.
+        ("192.0.2.13", "the address of a node"),
+        ("198.51.100.20", "the address of a node"),
+        ("fd00:77::10", "the address of a node"),
+        // The node's own on the bridge of its pods, and what nobody has.
+        ("10.244.1.1", "in a node's range for pods"),
+        ("10.244.1.63", "in a node's range for pods"),
+        ("10.244.1.64", ""),
+        ("10.0.0.77", "in a node's range for pods"),
+        ("fd00:10::1", "in a node's range for pods"),
+        ("fd00:10:0:1::1", ""),
         ("10.96.0.1", "the address of a Service"),
         ("10.96.0.2", "the address of a Service"),
         // By the addresses that others see of it a Gateway could be told to call itself.
@@ -129,6 +160,20 @@ fn a_slice_has_pods_of_its_own_namespace_and_what_is_outside_the_cluster() {
         ("64:ff9b::a9fe:a9fe", "a link-local address"),
         ("64:ff9b::7f00:1", "a loopback address"),
         ("64:ff9b::c633:6401", ""),
+        ("64:ff9b::af4:101", "in a node's range for pods"),
+        // By a translator of a network's own, and by tunnels.
+        ("64:ff9b:1::a00:101", "the address of a pod"),
+        ("64:ff9b:1:a00:1:100::", "the address of a pod"),
+        ("64:ff9b:1::c633:6401", ""),
+        ("::a00:101", "the address of a pod"),
+        ("::a9fe:a9fe", "a link-local address"),
+        ("::ffff:0:a00:101", "the address of a pod"),
+        ("2002:a00:101::1", "the address of a pod"),
+        ("2002:7f00:1::", "a loopback address"),
+        ("2002:c000:20a::1", "the address of a node"),
+        ("2002:c633:6401::1", ""),
+        ("2001:0:c000:201::f5ff:fefe", "the address of the API server"),
+        ("2001:db8::5efe:a60:1", "the address of a Service"),
         ("0.0.0.0", "an unspecified or broadcast address"),
         ("224.0.0.1", "a multicast address"),
     ] {
@@ -178,6 +223,26 @@ fn an_address_that_a_pod_of_another_namespace_gets_is_an_endpoint_no_more() {
     assert_eq!(addresses(&world, "shop/s:80").len(), 1);
     world.remove(&pod);
     assert_eq!(addresses(&world, "shop/s:80").len(), 2);
+}
+
+#[test]
+fn an_address_of_a_range_for_pods_is_an_endpoint_while_a_pod_of_the_service_has_it() {
+    let slice =
+        slice("10.0.0.77").replace("['10.0.0.77']", "['10.0.0.77'], targetRef: { kind: Pod, name: new }");
+    assert!(slice.contains("targetRef"));
+    let pod = pod("shop", "new", "", "podIP: 10.0.0.77");
+    let mut world = cluster(&slice);
+    let said = |world: &World| world.problems().iter().any(|it| it.contains("EndpointSlice"));
+    for _ in 0..2 {
+        // Kubernetes writes both, in whatever order we hear of them, so that nobody is told.
+        assert_eq!((addresses(&world, "shop/s:80").len(), said(&world)), (1, false));
+        world.add(&pod);
+        assert_eq!((addresses(&world, "shop/s:80").len(), said(&world)), (2, false));
+        world.remove(&pod);
+    }
+    // Where its node is gone, nothing says that the address is of the cluster.
+    world.remove(NODES);
+    assert_eq!((addresses(&world, "shop/s:80").len(), said(&world)), (2, false));
 }
 
 #[test]

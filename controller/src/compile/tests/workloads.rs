@@ -1,6 +1,6 @@
 //! Pods, endpoints and Services: which resources they become for tunnels.
 
-use super::{SHOP, World};
+use super::{CompileSettings, SHOP, World};
 use fairway_config::model::{
     AppProtocol, Aside, EndpointState, Endpoints, ListenerProtocol, Mesh, MutualTls, Resource, ResourceKind,
     Workload,
@@ -131,8 +131,8 @@ fn in_a_cluster_no_pod_is_a_proxy_without_its_gateway() {
     let world = |gateway: &str| {
         World::cluster(&format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: a, labels: {{ fairway.dev/mesh: enabled, fairway.dev/mtls: strict }} }}\n---\n\
-             apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: a, labels: {{ gateway.networking.k8s.io/gateway-name: waypoint }} }}\n\
-             spec: {{ serviceAccountName: waypoint-fairway-waypoint, containers: [] }}\nstatus: {{ podIP: 10.0.0.7 }}\n---\n\
+             apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: a, labels: {{ app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: waypoint }} }}\n\
+             spec: {{ serviceAccountName: waypoint-fairway-waypoint, enableServiceLinks: false, containers: [] }}\nstatus: {{ podIP: 10.0.0.7 }}\n---\n\
              apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{ name: fairway-waypoint }}\n\
              spec: {{ controllerName: fairway.dev/controller }}\n---\n\
              apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {gateway}, namespace: a }}\n\
@@ -143,6 +143,61 @@ fn in_a_cluster_no_pod_is_a_proxy_without_its_gateway() {
     let without = world("another");
     let found = workload(&without, "a/p");
     assert_eq!((found.mesh, found.aside), (STRICT, None));
+}
+
+/// A proxy is not captured, not strict and judged by no policy, so that an application must not be taken for one.
+#[test]
+fn in_a_cluster_a_pod_is_a_proxy_only_if_it_is_what_fairway_makes() {
+    const OURS: &str = "app.kubernetes.io/part-of: fairway,";
+    for (labels, spec, aside, complaint) in [
+        (OURS, "containers: [{ name: waypoint, image: 'registry/w:1' }]", Some(Aside::Proxy), ""),
+        (OURS, "containers: [{ name: waypoint, image: 'registry/w:2' }]", Some(Aside::Proxy), ""),
+        (
+            "",
+            "containers: [{ name: waypoint, image: 'registry/w:1' }]",
+            None,
+            "no label app.kubernetes.io/part-of=fairway",
+        ),
+        ("", "containers: [{ name: app, image: app }]", None, "no label"),
+        (OURS, "containers: [{ name: app, image: app }]", None, "the container app"),
+        (OURS, "containers: [{ name: waypoint, image: 'mine/w:1' }]", None, "the image mine/w:1"),
+        (OURS, "containers: [{ name: waypoint, image: 'registry/w:1', command: [sh] }]", None, "a command"),
+        (
+            OURS,
+            "containers: [{ name: waypoint, image: 'registry/w:1' }, { name: app, image: app }]",
+            None,
+            "the container app",
+        ),
+        (
+            OURS,
+            "containers: [{ name: waypoint, image: 'registry/w:1' }], initContainers: [{ name: i, image: i }]",
+            None,
+            "the init container i",
+        ),
+    ] {
+        let settings = CompileSettings {
+            proxy_image: Some("registry/w:1".into()),
+            ..CompileSettings::kubernetes("cluster.local".parse().unwrap())
+        };
+        let world = World::new_in_cluster(
+            settings,
+            &format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: a, labels: {{ fairway.dev/mesh: enabled, fairway.dev/mtls: strict }} }}\n---\n\
+                 apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: a, labels: {{ {labels} gateway.networking.k8s.io/gateway-name: g }} }}\n\
+                 spec: {{ serviceAccountName: g-fairway, enableServiceLinks: false, {spec} }}\nstatus: {{ podIP: 10.0.0.7 }}\n---\n\
+                 apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{ name: fairway }}\n\
+                 spec: {{ controllerName: fairway.dev/controller }}\n---\n\
+                 apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: g, namespace: a }}\n\
+                 spec: {{ gatewayClassName: fairway, listeners: [{{ name: h, port: 80, protocol: HTTP }}] }}\n"
+            ),
+        );
+        let found = workload(&world, "a/p");
+        assert_eq!(found.aside, aside, "{labels} {spec}");
+        assert_eq!(found.mesh == STRICT, aside.is_none(), "{labels} {spec}: {:?}", found.mesh);
+        let problems: Vec<_> = world.problems().into_iter().filter(|it| it.contains("Pod a/p")).collect();
+        assert_eq!(problems.is_empty(), aside.is_some(), "{problems:?}");
+        assert!(problems.iter().all(|it| it.contains(complaint)), "{problems:?}");
+    }
 }
 
 #[test]
@@ -168,6 +223,31 @@ fn endpoints_are_pods_with_their_ports_resolved_and_their_identities() {
         assert_eq!((endpoint.address.to_string().as_str(), endpoint.state), (address, EndpointState::Ready));
         assert_eq!(endpoint.identity.as_ref().unwrap().as_str(), "spiffe://cluster.local/ns/shop/sa/web");
         assert_eq!(endpoint.node.as_deref(), Some("n1"));
+    }
+}
+
+#[test]
+fn a_port_may_have_its_name_from_a_sidecar() {
+    for (init, own, expected) in [
+        ("restartPolicy: Always, ports: [{ name: admin, containerPort: 9002 }]", "", Some("10.0.0.1:9002")),
+        // Of two ports of one name Kubernetes takes that of the container.
+        (
+            "restartPolicy: Always, ports: [{ name: admin, containerPort: 9002 }]",
+            "ports: [{ name: admin, containerPort: 9001 }]",
+            Some("10.0.0.1:9001"),
+        ),
+        // It has ended before the pod is ready.
+        ("ports: [{ name: admin, containerPort: 9002 }]", "", None),
+    ] {
+        let containers = format!(
+            "initContainers: [{{ name: s, image: x, {init} }}]\n  containers: [{{ name: c, image: x, {own} }}]"
+        );
+        let written = "containers: [{ name: c, image: x, ports: [{ name: admin, containerPort: 9001 }] }]";
+        assert!(SHOP.contains(written));
+        let world = World::captured(&SHOP.replace(written, &containers));
+        let found = endpoints(&world, "shop/web:81");
+        let found = found.endpoints.first().map(|it| it.address.to_string());
+        assert_eq!(found.as_deref(), expected, "{init} / {own}");
     }
 }
 

@@ -22,6 +22,8 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
     engine
         .set::<address::At>()
         .set::<address::NodesAt>()
+        .set::<address::PodRange>()
+        .set::<address::PodRangeLengths>()
         .set::<address::Slices>()
         .set::<proxy::PodsOf>()
         .of_input::<Identify>()
@@ -78,17 +80,9 @@ impl Query<Cluster> for Identify {
             return None;
         };
         let claim = proxy::claim(reader, &pod);
-        let is_proxy = claim.as_ref().is_some_and(|it| it.holds);
-        if let Some(it) = claim.filter(|it| !it.holds) {
-            it.deny(&object, &pod.service_account, made);
-        }
-        if let Some(what) =
-            proxy::gateway_of(&pod.meta).and(pod.provenance.as_ref()).and_then(|it| it.foreign.as_ref())
-        {
-            let message =
-                format!("the pod has {what}, which Fairway did not put there, so it gets no configuration");
-            let remedy = "remove it, or exempt Fairway's proxies from the admission webhook that adds it";
-            made.report(&object, Diagnostic::error(Reason::ProxyPodChanged, "spec", message, remedy));
+        let is_proxy = claim.as_ref().is_some_and(proxy::Claim::holds);
+        if let Some(it) = claim {
+            it.report(&object, &pod.service_account, made);
         }
         let membership = membership(reader, &pod, is_proxy, &settings);
         let captured = membership == Membership::Captured;

@@ -6,8 +6,9 @@ use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::provision::ProxyClass;
 use crate::provision::metadata::{GATEWAY, GATEWAY_NAME};
+use crate::provision::{ProxyClass, is_of_proxy};
+use crate::resources::provenance::{FAIRWAY, PART_OF};
 use crate::resources::{Gateway, Meta, Object, ObjectRef, Pod};
 use fairway_config::model::{ObjectName, SpiffeId};
 use fairway_incremental::{Query, Set};
@@ -43,8 +44,8 @@ pub(in crate::compile) struct ProxyPod {
     pub node: Arc<str>,
 }
 
-/// Finds the pods that run the proxy of a Gateway: those that bear its label and run as the service account that is made
-/// for it. A label says nothing by itself: whoever makes a pod writes it.
+/// Finds the pods that run the proxy of a Gateway: those that bear its label and are what is made for it (see [`Imposture`]).
+/// A label says nothing by itself: whoever makes a pod writes it.
 pub(in crate::compile) struct Running;
 
 impl Query<Cluster> for Running {
@@ -61,7 +62,7 @@ impl Query<Cluster> for Running {
         let account = service_account(gateway, *class, &reader.settings());
         for it in reader.members(&PodsOf(gateway.clone())).iter() {
             let Some(pod) = reader.input::<Pod>(&it.object_name()).filter(|it| !it.ended) else { continue };
-            if pod.service_account != account {
+            if judge(&pod, &account, &reader.settings()).is_err() {
                 continue;
             }
             let ready = pod.is_ready();
@@ -100,8 +101,44 @@ pub(in crate::compile) struct Claim {
     pub gateway: ObjectName,
     /// The service account that is made for the proxy.
     account: Arc<str>,
-    /// Whether it is so: the pod runs as that account.
-    pub holds: bool,
+    /// Why it is not so, if it is not.
+    imposture: Option<Imposture>,
+}
+
+/// Why a pod that says that it runs the proxy of a Gateway does not. Such a pod is treated as any other: what a proxy is excused
+/// from (capture, and with it strictness and policies) an application must not get by a label and a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Imposture {
+    /// It runs as another service account.
+    Account,
+    /// It does not say that it is of Fairway.
+    Unmarked,
+    /// It has something that Fairway's proxies do not have.
+    Foreign(Arc<str>),
+    /// It runs another program.
+    Image(Arc<str>),
+}
+
+/// Whether a pod is what is made for the proxy with this service account, as far as its manifest says so. On one machine
+/// whoever writes the manifests runs the proxies, too.
+fn judge(pod: &Pod, account: &Arc<str>, settings: &CompileSettings) -> Result<(), Imposture> {
+    if pod.service_account != *account {
+        return Err(Imposture::Account);
+    }
+    if settings.mode == Mode::Standalone {
+        return Ok(());
+    }
+    let provenance = pod.provenance.as_ref().ok_or(Imposture::Unmarked)?;
+    if let Some(what) = &provenance.foreign {
+        return Err(Imposture::Foreign(what.clone()));
+    }
+    let is_other = |it: &&Arc<str>| {
+        settings.proxy_image.as_ref().is_some_and(|own| !is_of_proxy(it, own, &settings.rights))
+    };
+    match provenance.images.iter().find(is_other) {
+        Some(image) => Err(Imposture::Image(image.clone())),
+        None => Ok(()),
+    }
 }
 
 /// What a pod's label says of a Gateway of ours. Other controllers use the label too, and whoever makes a pod writes it.
@@ -115,8 +152,8 @@ pub(in crate::compile) fn claim(reader: &mut Reader<'_>, pod: &Pod) -> Option<Cl
         None => return None,
     };
     let account = service_account(&gateway, class, &settings);
-    let holds = pod.service_account == account;
-    Some(Claim { gateway, account, holds })
+    let imposture = judge(pod, &account, &settings).err();
+    Some(Claim { gateway, account, imposture })
 }
 
 fn is_implied(gateway: &ObjectName) -> bool {
@@ -126,18 +163,43 @@ fn is_implied(gateway: &ObjectName) -> bool {
 // === impl Claim ===
 
 impl Claim {
-    /// Says of a pod that it is none of the proxies it says it is.
-    pub(in crate::compile) fn deny(&self, pod: &ObjectRef, account: &str, made: &mut Made) {
-        let message = format!(
-            "a label says that the pod runs the proxy of Gateway {}, but service account `{account}` is not the one of \
-             that proxy, so the pod is treated as any other",
-            self.gateway
-        );
+    /// Whether it is so.
+    pub(in crate::compile) fn holds(&self) -> bool {
+        self.imposture.is_none()
+    }
+
+    /// Says of a pod that it is none of the proxies it says it is, if it is none.
+    pub(in crate::compile) fn report(&self, pod: &ObjectRef, account: &str, made: &mut Made) {
+        let Some(imposture) = &self.imposture else { return };
+        let gateway = &self.gateway;
+        let says = format!("a label says that the pod runs the proxy of Gateway {gateway}, but");
+        let (field, message) = match imposture {
+            Imposture::Account => (
+                "spec.serviceAccountName",
+                format!(
+                    "{says} service account `{account}` is not the one of that proxy, so the pod is treated as any other"
+                ),
+            ),
+            Imposture::Unmarked => (
+                "metadata.labels",
+                format!("{says} it has no label {PART_OF}={FAIRWAY}, so the pod is treated as any other"),
+            ),
+            Imposture::Image(image) => (
+                "spec.containers",
+                format!("{says} it runs the image {image}, so the pod is treated as any other"),
+            ),
+            Imposture::Foreign(what) => {
+                let message = format!(
+                    "the pod has {what}, which Fairway did not put there, so it gets no configuration and is treated as any other pod"
+                );
+                let remedy = "remove it, or exempt Fairway's proxies from the admission webhook that adds it";
+                return made.report(pod, Diagnostic::error(Reason::ProxyPodChanged, "spec", message, remedy));
+            }
+        };
         let remedy = format!(
             "remove the label; Fairway itself makes the pods of its proxies, with service account {}",
             self.account
         );
-        let field = "spec.serviceAccountName";
         made.report(pod, Diagnostic::warning(Reason::PodIsNotTheProxy, field, message, remedy));
     }
 }

@@ -37,7 +37,7 @@ const ZTUNNEL: &str = "fairway-ztunnel";
 pub(super) struct LeaderArguments {
     /// The image that Gateways' proxies run (needed with --kubernetes)
     #[arg(long, env = "FAIRWAY_WAYPOINT_IMAGE", value_name = "IMAGE")]
-    waypoint_image: Option<String>,
+    pub(super) waypoint_image: Option<String>,
 
     /// When nodes pull that image: Always, IfNotPresent or Never (only with --kubernetes)
     #[arg(long, env = "FAIRWAY_IMAGE_PULL_POLICY", value_name = "POLICY")]

@@ -3,12 +3,14 @@
 //! They have the shape of the matches of HTTPRoute and GRPCRoute. Routes and policies use the same types.
 
 mod hostname;
+mod lines;
 mod pattern;
 mod program;
 mod spelling;
 mod work;
 
 pub use hostname::{HostnamePattern, InvalidHostname};
+pub use lines::join_lines;
 pub use pattern::{InvalidPattern, Pattern};
 pub use spelling::is_spelling;
 pub use work::Work;
@@ -44,7 +46,7 @@ pub struct GrpcMethodMatch {
 pub struct HeaderMatch {
     /// The name of the header, in lower case.
     pub name: HeaderName,
-    /// Its value; of a header that stands more than once, the values joined by `,` (RFC 9110 §5.3).
+    /// Its value; of a header that stands more than once, the values as one ([`join_lines`]).
     pub value: ValueMatch,
 }
 

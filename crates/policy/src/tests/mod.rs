@@ -214,6 +214,11 @@ fn a_deny_by_header_is_not_passed_by_another_form_of_it_and_an_allow_needs_one_t
         // HTTP/2 sends a cookie in pieces (RFC 9113 §8.2.3).
         ("cookie", "a=1; b=2", &[("cookie", "a=1"), ("cookie", "b=2")], true, true),
         ("cookie", "a=1; b=2", &[("cookie", "a=1; b=2")], true, true),
+        // A piece with nothing in it says nothing.
+        ("cookie", "a=1; b=2", &[("cookie", "a=1"), ("cookie", ""), ("cookie", "b=2")], true, true),
+        ("cookie", "a=1; b=2", &[("cookie", ""), ("cookie", "a=1"), ("cookie", "b=2")], true, true),
+        ("cookie", "a=1", &[("cookie", "a=1"), ("cookie", "")], true, true),
+        ("cookie", "a=1; ", &[("cookie", "a=1"), ("cookie", "")], false, false),
         ("cookie", "a=1", &[("cookie", "a=1"), ("cookie", "b=2")], false, true),
         ("cookie", "a=1", &[("cookie", "a=1; b=2")], false, true),
         ("cookie", "a=1", &[("cookie", "b=2;a=1")], false, true),

@@ -197,7 +197,7 @@ fn header_holds(header: &HeaderMatch, request: &HttpSample, action: Action) -> O
         }
         let lines = named(header.name.as_str())?;
         let lines = if header.name == "cookie" && !lines.is_empty() {
-            vec![lines.join("; ")]
+            vec![cookie_of(&lines)]
         } else {
             lines.into_iter().map(str::to_owned).collect()
         };
@@ -217,8 +217,16 @@ fn header_holds(header: &HeaderMatch, request: &HttpSample, action: Action) -> O
             .map(|it| it.trim().to_owned()),
     );
     if lines.len() > 1 {
-        let separators = if header.name == "cookie" { vec!["; "] } else { vec![",", ", "] };
-        readings.extend(separators.into_iter().map(|it| lines.join(it)));
+        readings.extend(match header.name == "cookie" {
+            true => vec![cookie_of(&lines)],
+            false => vec![lines.join(","), lines.join(", ")],
+        });
     }
     Some(readings.iter().any(|it| header.value.matches(it)))
+}
+
+/// RFC 9113 §8.2.3, of the pieces that have something in them.
+fn cookie_of(lines: &[&str]) -> String {
+    let said: Vec<&str> = lines.iter().copied().filter(|it| !it.is_empty()).collect();
+    said.join("; ")
 }

@@ -93,7 +93,8 @@ pub(super) fn sample() -> impl Strategy<Value = Sample> {
         &["10.0.0.1", "10.1.2.3", "::ffff:10.0.0.1", "192.0.2.7", "2001:db8::1", "::1", "::ffff:192.0.2.7"][..],
     );
     let host = select(&["example.com", "EXAMPLE.com.", "a.example.com:8080", "", "b.a.example.com"][..]);
-    const ROLES: [&[u8]; 6] = [b"admin", b"user", b"admin,user", b"user, admin", b"admin; user", b"\xff"];
+    const ROLES: [&[u8]; 7] =
+        [b"admin", b"user", b"", b"admin,user", b"user, admin", b"admin; user", b"\xff"];
     // What a condition is about more often than not, another spelling of it, and one that comes in pieces.
     let name = select(&["x-role", "x-role", "x-role", "x_role", "cookie", "cookie"][..]);
     let role = (name, select(&ROLES[..]));

@@ -10,6 +10,7 @@ use crate::stage::RequestAttributes;
 use crate::stage::callout::CalloutResponse;
 use bytes::{BufMut, Bytes, BytesMut};
 use fairway_config::model::{BackendKey, RouteKind, Scheme};
+use fairway_policy::matching::join_lines;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -120,10 +121,8 @@ impl GrpcService {
 }
 
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
-    let values: Vec<_> =
-        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-    // RFC 9113 §8.2.3: pieces of a cookie are joined by semicolons.
-    values.join(if *name == http::header::COOKIE { "; " } else { "," })
+    let value = join_lines(name, headers.get_all(name).iter().map(HeaderValue::as_bytes));
+    String::from_utf8_lossy(&value).into_owned()
 }
 
 /// A call of the method, with one message.
@@ -482,8 +481,11 @@ mod tests {
 
     #[test]
     fn repeated_headers_are_one_and_only_those_that_are_allowed_are_seen() {
-        let headers =
-            request("GET a.ex/", &[("x-a", "1"), ("x-a", "2"), ("cookie", "c=1"), ("cookie", "d=2")]).headers;
+        let headers = request(
+            "GET a.ex/",
+            &[("x-a", "1"), ("x-a", "2"), ("cookie", "c=1"), ("cookie", ""), ("cookie", "d=2")],
+        )
+        .headers;
         let all = GrpcService::new(vec![]).visible(&headers);
         assert_eq!((all["x-a"].as_str(), all["cookie"].as_str()), ("1,2", "c=1; d=2"));
         let few = GrpcService::new(vec![HeaderName::from_static("x-a")]).visible(&headers);

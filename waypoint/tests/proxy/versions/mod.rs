@@ -214,6 +214,9 @@ async fn cookies_in_pieces_are_routed_like_one_cookie() {
         (vec!["user=beta", "a=1", "b=2"], true),
         (vec!["a=1", "b=2", "user=beta"], true),
         (vec!["a=1", "user=betamax"], false),
+        // Pieces without anything in them.
+        (vec!["user=beta", ""], true),
+        (vec!["", "user=beta"], true),
     ] {
         let mut request = Request::get("http://shop/");
         let mut text = "GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n".to_owned();
@@ -227,6 +230,50 @@ async fn cookies_in_pieces_are_routed_like_one_cookie() {
         assert_eq!(seen.await == "beta", is_beta, "{pieces:?}");
         let answer = exchange(proxy.address(), format!("{text}\r\n")).await;
         assert_eq!(answer.ends_with("\r\n\r\nbeta"), is_beta, "{pieces:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_piece_of_a_cookie_is_nothing_to_routes_and_backends() {
+    use fairway_config::model::{HeaderMatch, ValueMatch};
+    let exact =
+        |text: &str| HeaderMatch { name: http::header::COOKIE, value: ValueMatch::Exact(text.into()) };
+    let seen = |request: Request<Incoming>| async move {
+        let cookies = request.headers().get_all("cookie").iter();
+        let cookies: Vec<_> = cookies.map(|it| it.to_str().unwrap()).collect();
+        Response::new(full(&format!("beta got {cookies:?}")))
+    };
+    for (out, protocol) in [(1, AppProtocol::Http1), (2, AppProtocol::Http2)] {
+        let beta = Server::http(out, seen).await;
+        let web = Server::http(1, echo).await;
+        let mut matched = rule("/", "shop/beta:80");
+        matched.matches[0].headers = vec![exact("a=1; user=beta")];
+        let mut resources = backend("shop/web:80", AppProtocol::Http1, &[web.address]);
+        resources.extend(backend("shop/beta:80", protocol, &[beta.address]));
+        resources.extend([http(), routed(vec![matched, rule("/", "shop/web:80")])]);
+        let proxy = Proxy::start(resources);
+        for pieces in [
+            &["a=1; user=beta"][..],
+            &["a=1", "user=beta"],
+            &["a=1", "", "user=beta"],
+            &["", "a=1", "user=beta"],
+            &["a=1", "user=beta", ""],
+            &["a=1; user=beta", "", ""],
+        ] {
+            let mut request = Request::get("http://shop/");
+            let mut text = "GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n".to_owned();
+            for piece in pieces {
+                request = request.header("cookie", *piece);
+                text.push_str(&format!("cookie: {piece}\r\n"));
+            }
+            let expected = "beta got [\"a=1; user=beta\"]";
+            let client = http2(proxy.address()).await;
+            let answer =
+                self::text({ client }.send_request(request.body(nothing()).unwrap()).await.unwrap()).await;
+            assert_eq!(answer, expected, "{pieces:?} to {out}");
+            let answer = exchange(proxy.address(), format!("{text}\r\n")).await;
+            assert!(answer.ends_with(expected), "{pieces:?} to {out}: {answer}");
+        }
     }
 }
 

@@ -56,6 +56,7 @@ fn settings(snapshot: &Snapshot) -> Option<CompileSettings> {
     Some(CompileSettings {
         capture: if snapshot.has_mesh() { Capture::On } else { Capture::Off },
         rights: crate::program::told_rights(argument),
+        proxy_image: argument("waypoint-image").map(Into::into),
         mesh_name: argument("mesh-name").map_or(settings.mesh_name.clone(), Into::into),
         ..settings
     })

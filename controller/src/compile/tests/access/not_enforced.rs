@@ -19,7 +19,7 @@ fn proxy(labels: &str) -> String {
         &format!("{labels}, app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: own"),
         "",
     )
-    .replace("serviceAccountName: x", "serviceAccountName: own-fairway")
+    .replace("serviceAccountName: x", "enableServiceLinks: false, serviceAccountName: own-fairway")
 }
 
 fn gateway() -> String {

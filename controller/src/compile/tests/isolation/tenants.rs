@@ -1,11 +1,19 @@
 //! What the two tenants may write, and what the cluster has of its own.
 
-use crate::resources::Object;
+use super::BY_LEAVE;
+use crate::compile::tests::unreadable::seen;
+use crate::resources::{Edit, Object};
 use crate::source::objects;
+use fairway_config::model::ResourceKind;
 use std::sync::LazyLock;
 
 /// The cluster's own: classes, the API server's Service, and a pod on the network of each node.
 pub(super) const CLUSTER: &str = "
+apiVersion: certificates.k8s.io/v1
+kind: ClusterTrustBundle
+metadata: { name: all }
+spec: { trustBundle: '-----BEGIN CERTIFICATE-----' }
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: { name: fairway }
@@ -27,6 +35,12 @@ metadata: { name: kubernetes, namespace: default, labels: { kubernetes.io/servic
 addressType: IPv4
 ports: [{ name: https, port: 6443 }]
 endpoints: [{ addresses: [192.0.2.1] }]
+---
+apiVersion: v1
+kind: Node
+metadata: { name: n1 }
+spec: { podCIDRs: [10.2.0.0/16, 'fd00:2::/32'] }
+status: { addresses: [{ type: InternalIP, address: 192.0.2.9 }] }
 ---
 apiVersion: v1
 kind: Pod
@@ -80,8 +94,14 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
         for (labels, account) in [
             ("app: x", "one"),
             ("app: x, fairway.dev/mtls: permissive", "one"),
-            ("app: z, gateway.networking.k8s.io/gateway-name: g", "g-fairway"),
-            ("app: z, gateway.networking.k8s.io/gateway-name: waypoint", "waypoint-fairway-waypoint"),
+            (
+                "app: z, app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: g",
+                "g-fairway, enableServiceLinks: false",
+            ),
+            (
+                "app: z, app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: waypoint",
+                "waypoint-fairway-waypoint, enableServiceLinks: false",
+            ),
             ("app: x, gateway.networking.k8s.io/gateway-name: w", "mallory"),
         ] {
             all.push(format!(
@@ -147,6 +167,7 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
                 .replace("rules:", &format!("hostnames: [{}.{ns}.example], rules:", kind.to_lowercase())),
         );
     }
+    all.push(route("TCPRoute", ns, "tcp", 1, "[{ name: g, sectionName: m }]", "{ name: s, port: 80 }"));
     let at_udp = "[{ name: g, sectionName: u }]";
     all.push(route("UDPRoute", ns, "u", 1, at_udp, "{ name: d, port: 53 }"));
     all.push(format!(
@@ -176,6 +197,24 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
         "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackendTrafficPolicy\nmetadata: {{ name: x, namespace: {ns} }}\n\
          spec: {{ targetRefs: [{{ group: '', kind: Service, name: s }}] }}"
     ));
+    all.push(format!(
+        "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XTelemetryPolicy\nmetadata: {{ name: x, namespace: {ns} }}\n\
+         spec: {{ targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: g }}] }}"
+    ));
+    // What every namespace may trust.
+    all.push(format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: q, namespace: {ns} }}\n\
+         spec: {{ targetRefs: [{{ group: '', kind: Service, name: t }}], \
+         validation: {{ hostname: x.com, caCertificateRefs: [{{ group: certificates.k8s.io, kind: ClusterTrustBundle, name: all }}] }} }}"
+    ));
+    for certificates in
+        ["{ name: c }".to_owned(), format!("{{ name: c }}, {{ name: c, namespace: {other} }}")]
+    {
+        all.push(format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {ns} }}\n\
+             spec: {{ parentRef: {{ name: g }}, listeners: [{{ name: e, port: 8443, protocol: HTTPS, tls: {{ certificateRefs: [{certificates}] }} }}] }}"
+        ));
+    }
     all.push(format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {ns} }}\n\
          spec: {{ parentRef: {{ name: g }}, listeners: [{{ name: e, port: 85, protocol: HTTP }}] }}"
@@ -278,6 +317,45 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
     all
 }
 
+/// What a tenant may write and this version cannot read: it has a field of a newer one.
+fn unread(ns: &str, other: &str) -> Vec<Object> {
+    let http = "gateway.networking.k8s.io/v1\nkind";
+    let manifests = [
+        format!(
+            "{http}: HTTPRoute\nmetadata: {{ name: unread, namespace: {ns} }}\n\
+             spec: {{ newer: 1, parentRefs: [{{ name: g }}, {{ name: g, namespace: {other} }}, {{ name: shared, namespace: edge }}], \
+             hostnames: [unread.{ns}.example], rules: [{{ matches: [{{ path: {{ value: /x }} }}], backendRefs: [{{ name: s, namespace: {other}, port: 80 }}] }}] }}"
+        ),
+        format!(
+            "{http}: GRPCRoute\nmetadata: {{ name: unread, namespace: {ns} }}\n\
+             spec: {{ newer: 1, parentRefs: [{{ group: '', kind: Service, name: s, namespace: {other} }}, {{ group: '', kind: Service, name: s }}] }}"
+        ),
+        format!(
+            "{http}: ListenerSet\nmetadata: {{ name: unread, namespace: {ns} }}\n\
+             spec: {{ parentRef: {{ name: g, namespace: {other} }}, listeners: [{{ name: e, port: 80, protocol: HTTP, newer: 1 }}] }}"
+        ),
+        format!(
+            "{http}: Gateway\nmetadata: {{ name: unread, namespace: {ns} }}\n\
+             spec: {{ newer: 1, gatewayClassName: fairway, listeners: [{{ name: l, port: 80, protocol: HTTP }}] }}"
+        ),
+        format!(
+            "{http}: BackendTLSPolicy\nmetadata: {{ name: unread, namespace: {ns} }}\n\
+             spec: {{ newer: 1, targetRefs: [{{ group: '', kind: Service, name: s }}, {{ group: '', kind: Service, name: t }}], \
+             validation: {{ hostname: x.com, wellKnownCACertificates: System }} }}"
+        ),
+        format!(
+            "{http}: ReferenceGrant\nmetadata: {{ name: unread, namespace: {ns} }}\n\
+             spec: {{ newer: 1, from: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: {other} }}], to: [{{ group: '', kind: Service }}] }}"
+        ),
+    ];
+    let read = manifests.iter().flat_map(|it| seen(&format!("apiVersion: {it}")));
+    let object = |it| match it {
+        Edit::Upsert(object) => Some(object),
+        Edit::Remove(_) => None,
+    };
+    read.filter_map(object).collect()
+}
+
 fn slice(ns: &str, service: &str, addresses: &str) -> String {
     slice_of("IPv4", ns, service, addresses)
 }
@@ -316,7 +394,7 @@ pub(super) static B: LazyLock<Vec<Object>> = LazyLock::new(|| {
     let six = "{ addresses: ['fd00:2:2::1'] }, { addresses: ['2001:db8:7::1'] }";
     all.extend(["s", "t"].map(|service| slice_of("IPv6", "b", service, six)));
     all.push(slice("b", "d", "{ addresses: [10.2.2.1] }").replace("port: 8080", "port: 8080, protocol: UDP"));
-    all.iter().flat_map(|it| objects(it)).collect()
+    all.iter().flat_map(|it| objects(it)).chain(unread("b", "c")).collect()
 });
 
 /// Tenant `a`, who names what is `b`'s wherever a name can stand.
@@ -390,21 +468,41 @@ pub(super) static A: LazyLock<Vec<Object>> = LazyLock::new(|| {
          tls: { backend: { clientCertificateRef: { name: c, namespace: b } } } }"
             .to_owned(),
     );
-    all.iter().flat_map(|it| objects(it)).collect()
+    all.iter().flat_map(|it| objects(it)).chain(unread("a", "b")).collect()
 });
 
-/// What `b` may allow `a`.
-pub(super) static LEAVE: LazyLock<Vec<Object>> = LazyLock::new(|| {
-    let all = [
-        grant("b", "a", "gateway.networking.k8s.io, kind: HTTPRoute", "group: '', kind: Service"),
-        grant("b", "a", "gateway.networking.k8s.io, kind: Gateway", "group: '', kind: Secret"),
-        grant("b", "a", "'', kind: Service", "group: '', kind: Pod"),
-        grant("b", "a", "gateway.networking.k8s.io, kind: Gateway", "group: '', kind: ConfigMap"),
-        grant("b", "a", "gateway.networking.k8s.io, kind: UDPRoute", "group: '', kind: Service"),
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: b }\n\
+/// What `b` may allow `a`, each with the kinds of resources of `b` that change by what `a` then does. (Who is granted a Service passes
+/// it, and who is granted a pod goes there; neither changes what is made for `b`.)
+pub(super) static LEAVE: LazyLock<Vec<(Object, &'static [ResourceKind])>> = LazyLock::new(|| {
+    const NOTHING: &[ResourceKind] = &[];
+    const CERTIFICATES: &[ResourceKind] = &[ResourceKind::Certificate];
+    let gateway_api = "gateway.networking.k8s.io, kind";
+    let to_services =
+        |kind: &str| grant("b", "a", &format!("{gateway_api}: {kind}"), "group: '', kind: Service");
+    let to = |kind: &str, what: &str| {
+        grant("b", "a", &format!("{gateway_api}: {kind}"), &format!("group: '', kind: {what}"))
+    };
+    let all = vec![
+        (to_services("HTTPRoute"), NOTHING),
+        (to_services("GRPCRoute"), NOTHING),
+        (to_services("TCPRoute"), NOTHING),
+        (to_services("TLSRoute"), NOTHING),
+        (to_services("UDPRoute"), NOTHING),
+        (to("Gateway", "Secret"), CERTIFICATES),
+        (to("ListenerSet", "Secret"), CERTIFICATES),
+        (to("Gateway", "ConfigMap"), NOTHING),
+        (grant("b", "a", "'', kind: Service", "group: '', kind: Pod"), NOTHING),
+        (
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: b }\n\
          spec: { gatewayClassName: fairway, allowedListeners: { namespaces: { from: All } }, \
          listeners: [{ name: l, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }] }"
-            .to_owned(),
+                .to_owned(),
+            BY_LEAVE,
+        ),
     ];
-    all.iter().flat_map(|it| objects(it)).collect()
+    all.into_iter().flat_map(|(it, kinds)| objects(&it).into_iter().map(move |it| (it, kinds))).collect()
 });
+
+/// All of it. Of grants, which have one name, the last counts.
+pub(super) static ALL_LEAVE: LazyLock<Vec<Object>> =
+    LazyLock::new(|| LEAVE.iter().map(|(it, _)| it.clone()).collect());

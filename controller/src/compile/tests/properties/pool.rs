@@ -18,6 +18,17 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             ));
         }
     }
+    for (name, addresses, ranges) in [
+        ("n1", "10.0.0.9", "10.0.0.0/30"),
+        ("n1", "10.0.0.8", "10.0.0.0/28, 'fd00::/64'"),
+        ("n2", "10.0.0.9", "10.0.0.0/30"),
+        ("n2", "10.0.0.3", ""),
+    ] {
+        add(&format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{ name: {name} }}\nspec: {{ podCIDRs: [{ranges}] }}\n\
+             status: {{ addresses: [{{ type: InternalIP, address: {addresses} }}] }}"
+        ));
+    }
     for (namespace, name) in [("a", "s"), ("a", "t"), ("b", "s")] {
         for (labels, spec) in [
             ("", "clusterIP: 10.1.0.1, selector: { app: x }, ports: [{ port: 80, targetPort: web }]"),
@@ -53,12 +64,12 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
                 "serviceAccountName: two, containers: []",
             ),
             (
-                "app: x, gateway.networking.k8s.io/gateway-name: waypoint",
-                "serviceAccountName: waypoint-fairway-waypoint, containers: []",
+                "app: x, app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: waypoint",
+                "serviceAccountName: waypoint-fairway-waypoint, enableServiceLinks: false, containers: []",
             ),
             (
-                "app: x, gateway.networking.k8s.io/gateway-name: g",
-                "serviceAccountName: g-fairway, containers: []",
+                "app: x, app.kubernetes.io/part-of: fairway, gateway.networking.k8s.io/gateway-name: g",
+                "serviceAccountName: g-fairway, enableServiceLinks: false, containers: []",
             ),
             ("gateway.networking.k8s.io/gateway-name: g", "hostNetwork: true, containers: []"),
         ] {
