@@ -7,10 +7,12 @@
 mod reading;
 mod source;
 mod status;
+mod timeouts;
 
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
 pub use status::ClientPolicyStatus;
+pub use timeouts::TimeoutsOfClients;
 
 use fairway_config::model::TlsVersion;
 use kube::{CustomResource, KubeSchema};
@@ -31,7 +33,7 @@ use serde::{Deserialize, Serialize};
     status = "ClientPolicyStatus",
     derive = "PartialEq",
     label("gateway.networking.k8s.io/policy", "Direct"),
-    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, and which TLS is spoken with it.",
+    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, which TLS is spoken with it, and how long is waited for it.",
     printcolumn = r#"{"name": "Source", "type": "string", "jsonPath": ".spec.clientAddress.source"}"#,
     printcolumn = r#"{"name": "Target", "type": "string", "jsonPath": ".spec.targetRefs[0].name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[0].conditions[?(@.type==\"Accepted\")].status"}"#,
@@ -39,7 +41,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls)").message("a policy says something of clients: clientAddress, tls, or both"))]
+#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls) || has(self.timeouts)").message("a policy says something of clients"))]
 pub struct ClientPolicySpec {
     /// The Gateways and ListenerSets whose listeners it is about, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -51,6 +53,9 @@ pub struct ClientPolicySpec {
     /// What of TLS is spoken with clients where it ends at the Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
+    /// How long is waited for clients. What is left out is as without a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsOfClients>,
 }
 
 /// A Gateway or a ListenerSet, or one of its listeners.

@@ -1,6 +1,7 @@
 //! Strategies that make any resource, for property tests.
 
 mod address_source;
+mod client_treatment;
 mod limit;
 mod probe;
 mod route;
@@ -88,10 +89,11 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
     let filters = vec(route::filter(), 0..2);
-    let rest = (of(key()), vec(key(), 0..2), vec(key(), 0..2), address_source::source(), of(name()), filters);
+    let treatment = client_treatment::treatment();
+    let rest = (of(key()), vec(key(), 0..2), vec(key(), 0..2), address_source::source(), of(name()), filters, treatment);
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
-            let (backend_certificate, authorizations, limits, address_source, closed, filters) = rest;
+            let (backend_certificate, authorizations, limits, address_source, closed, filters, treatment) = rest;
             Listener {
                 key,
                 gateway,
@@ -106,6 +108,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 address_source,
                 filters,
                 limits,
+                treatment,
             }
         },
     )

@@ -216,6 +216,7 @@ fn enter(
 ) {
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
+    connection.treat_as(found.set.treatment());
     let arrival = |state, origin, scheme| {
         connection.set_state(state);
         Arrival {

@@ -74,12 +74,22 @@ impl Arrival {
             Some(b"http/1.1") => Some(Version::Http1),
             _ => None,
         };
+        self.treat_by_name(port, sni.as_deref());
         self.origin = Origin::Gateway { port, sni: Some(sni) };
         self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
             Some(version) => self.serve_version(io, version, ReadAhead::default()).await,
             None => self.serve_plain(io).await,
+        }
+    }
+
+    /// From now on the connection is for the listener of this name.
+    fn treat_by_name(&self, port: PortId, sni: Option<&str>) {
+        let serving = self.worker.serving();
+        let set = serving.ports.listeners(port).filter(|it| it.treatment().is_some());
+        if let Some(bound) = set.and_then(|it| it.for_host(sni.unwrap_or_default())) {
+            self.connection.treat_as(bound.listener.treatment.as_ref());
         }
     }
 

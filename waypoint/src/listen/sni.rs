@@ -85,6 +85,7 @@ impl Arrival {
             }
             return self.turn_away(stream, L4Refusal::NoListener);
         };
+        self.connection.treat_as(listener.listener.treatment.as_ref());
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
             Way::Refuse => self.refuse_name(&stream, L4Refusal::ListenerClosed),

@@ -25,6 +25,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod treatment;
 mod upgrade;
 
 pub use crate::reason::Reason;

@@ -14,6 +14,7 @@ use super::response::Received;
 use super::sender::{AddressLookup, Sender};
 use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
+use super::treatment::Treating;
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Interim, Recording, Stream};
 use crate::connection::Order;
@@ -139,12 +140,16 @@ fn read_head<'c>(
     let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
     let is_proxied = client.proxy.is_some();
     let lookup = AddressLookup::of(serving, &client.origin, is_proxied, &parts.headers);
+    let treating = Treating::of(serving, &client.origin);
     let mut options = head::read(parts, client.version, at_edge, limits, nonce)?;
     options.interim = interim;
     let mut sender = Sender::of_connection(client);
     if let Some(lookup) = lookup {
         sender.find(lookup, parts)?;
         sender.note(exchange);
+    }
+    if let Some(treating) = treating {
+        treating.treat(&mut sender, parts, exchange)?;
     }
     Ok((options, sender))
 }

@@ -2,10 +2,11 @@
 
 use super::StreamTable;
 use super::opening::{Opening, OpeningsDiffer};
+use super::treatment;
 use crate::address::AddressHeaderNames;
 use crate::route::{HostIndex, ListenerFilters, RouteTable};
 use ahash::HashMap;
-use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
+use fairway_config::model::{ClientTreatment, Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
 use fairway_config::{Changes, Rejected, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub struct ListenerSet {
     by_host: HostIndex<Arc<BoundListener>>,
     opening: Opening,
     locates: bool,
+    treatment: Option<Arc<ClientTreatment>>,
     address_headers: AddressHeaderNames,
 }
 
@@ -102,6 +104,12 @@ impl ListenerSet {
     /// The headers that they look at for that.
     pub fn address_headers(&self) -> &AddressHeaderNames {
         &self.address_headers
+    }
+
+    /// How connections are treated while nobody knows for which of the listeners they are. None where no listener that is open treats its
+    /// clients in a way of its own: mostly, and then nobody looks for the listener before its route.
+    pub fn treatment(&self) -> Option<&Arc<ClientTreatment>> {
+        self.treatment.as_ref()
     }
 
     /// The one that takes requests for a host (lower case, without port): the one with the most specific hostname. Rules
@@ -186,7 +194,9 @@ fn set(
     let sources = || listeners.iter().map(|it| &it.listener.address_source);
     let (locates, address_headers) =
         (sources().any(|it| !it.is_connection()), AddressHeaderNames::of(sources()));
-    Ok(ListenerSet { socket, listeners: listeners.into(), by_host, opening, locates, address_headers })
+    let treatment = treatment::widest(&listeners);
+    let listeners = listeners.into();
+    Ok(ListenerSet { socket, listeners, by_host, opening, locates, treatment, address_headers })
 }
 
 /// Of two listeners that cannot share a socket the one that is refused, and the other: the second, unless the first alone has changed.

@@ -15,6 +15,7 @@ mod services;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod treatment;
 
 pub use access::AccessTable;
 pub use limits::{Counted, Counting, LimitTable, LimitsOfTarget};

@@ -2,7 +2,7 @@
 
 use super::client_address::{self, AddressFault};
 use super::protocol::Protocol;
-use super::{GatewayReport, ListenerPlan, opening};
+use super::{GatewayReport, ListenerPlan, client_treatment, opening};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::Diagnostic;
@@ -10,7 +10,7 @@ use crate::provision::ProxyClass;
 use crate::resources::client_policy::ClientField;
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
 use crate::status::{Condition, reason};
-use fairway_config::model::{AddressSource, ObjectName, TlsVersion};
+use fairway_config::model::{AddressSource, ClientTreatment, ObjectName, TlsVersion};
 use fairway_incremental::{Query, Set};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +64,10 @@ pub(in crate::compile) struct ClientSettings {
     pub unknown: Option<ObjectRef>,
     /// The lowest version of TLS that it speaks with them, if it ends TLS, and the policy that says so.
     pub tls: Option<(ObjectRef, TlsVersion)>,
+    /// How it treats them in other ways.
+    pub treatment: ClientTreatment,
+    /// The policies by which it does.
+    pub treated_by: Vec<(ClientField, ObjectRef)>,
 }
 
 /// Those of the listeners of a Gateway and of its ListenerSets.
@@ -90,6 +94,8 @@ pub(super) struct Asked {
     source: Option<AddressSource>,
     /// The lowest version of TLS. What cannot be understood may have asked for the newest only.
     min_version: TlsVersion,
+    /// What else. What cannot be understood is as [`client_treatment::asked`] has it.
+    pub treatment: ClientTreatment,
 }
 
 /// Reads what a policy asks for.
@@ -111,7 +117,7 @@ impl Query<Cluster> for Ask {
             Ok(it) => it.map(|it| it.min_version.into()).unwrap_or_default(),
             Err(_) => TlsVersion::V1_3,
         };
-        Some(Arc::new(Asked { source, min_version }))
+        Some(Arc::new(Asked { source, min_version, treatment: client_treatment::asked(&policy.spec) }))
     }
 }
 
@@ -162,11 +168,20 @@ fn want(
     let ends_tls = plan.protocol.is_some_and(Protocol::ends_tls);
     let of_tls = ends_tls.then(|| holder(reader, &places, ClientField::Tls)).flatten();
     let tls = of_tls.map(|(policy, it)| (policy, it.min_version));
+    let (mut treatment, mut treated_by) = (ClientTreatment::default(), Vec::new());
+    for field in ClientField::OF_TREATMENT {
+        let Some((policy, it)) = holder(reader, &places, field) else { continue };
+        if client_treatment::applies(field, &it.treatment, plan.protocol) {
+            client_treatment::put(field, &it.treatment, &mut treatment);
+            treated_by.push((field, policy));
+        }
+    }
     let mut unknown = places.iter().filter_map(|(object, listener)| {
         let set = ClientsClosed { object: (*object).clone(), listener: listener.clone() };
         reader.members(&set).first().cloned()
     });
-    ClientSettings { tls, unknown: unknown.next(), ..address.unwrap_or_default() }
+    let unknown = unknown.next();
+    ClientSettings { tls, unknown, treatment, treated_by, ..address.unwrap_or_default() }
 }
 
 /// What policies for a listener name, in the order in which they go before each other. One of the whole Gateway goes before one of a

@@ -24,6 +24,8 @@ pub(in crate::compile) struct ServedListener {
     pub unknown: Option<ObjectRef>,
     /// The policy that says which TLS is spoken.
     tls: Option<ObjectRef>,
+    /// Those that say how else clients are treated.
+    treated_by: Vec<(ClientField, ObjectRef)>,
 }
 
 /// The listeners of an object that a Gateway serves. What they are told to do is not in it: a policy is told which policies hold, and
@@ -45,9 +47,10 @@ impl Query<Cluster> for ClientsServed {
             _ => Some(report.plan.listeners.as_slice()),
         };
         let served = plans.unwrap_or_default().iter().filter(|it| it.programmed).map(|it| {
-            let ClientSettings { policy, fault, unknown, tls, .. } = report.client_settings(object, &it.name);
+            let ClientSettings { policy, fault, unknown, tls, treated_by, .. } =
+                report.client_settings(object, &it.name);
             let (name, key, tls) = (it.name.clone(), it.key.clone(), tls.map(|(policy, _)| policy));
-            ServedListener { name, key, address: policy, fault, unknown, tls }
+            ServedListener { name, key, address: policy, fault, unknown, tls, treated_by }
         });
         Arc::new(served.collect())
     }
@@ -61,6 +64,7 @@ impl ServedListener {
         match field {
             ClientField::ClientAddress => self.address.as_ref(),
             ClientField::Tls => self.tls.as_ref(),
+            _ => self.treated_by.iter().find(|(it, _)| *it == field).map(|(_, policy)| policy),
         }
     }
 

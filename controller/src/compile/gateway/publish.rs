@@ -205,6 +205,7 @@ fn serve<'a>(
             limits: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
+            treatment: None,
             closed: None,
         };
         if !plan.programmed || plan.is_closed {
@@ -219,6 +220,7 @@ fn serve<'a>(
             limits: limits(reader, gateway, object, &plan.name, carries_requests(plan)),
             address_source: clients.source,
             filters: listener.filters.clone(),
+            treatment: (!clients.treatment.is_empty()).then(|| Arc::new(clients.treatment)),
             ..resource
         })));
         let used = listener.certificates.iter().chain(shown).cloned();

@@ -7,6 +7,7 @@ mod backend_tls;
 mod certificates;
 mod client_addresses;
 mod client_costs;
+mod client_treatment;
 mod client_openings;
 mod client_unknown;
 mod clients;

@@ -1,7 +1,8 @@
 //! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
 
-use super::{ClientAddress, ClientPolicyTarget, ClientTls};
+use super::{ClientAddress, ClientPolicyTarget, ClientTls, TimeoutsOfClients};
 use crate::resources::unreadable::{Unreadable, passed_over};
+use fairway_config::model::ClientTimeouts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub struct Reading {
     pub client_address: Result<Option<ClientAddress>, Unreadable>,
     /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
     pub tls: Result<Option<ClientTls>, Unreadable>,
+    /// How long is waited for clients, if it says so, or why that cannot be understood: then as long as without a policy.
+    pub timeouts: Result<Option<ClientTimeouts>, Unreadable>,
     /// The first field that is not known. Nobody can say what it asks for, so the targets are closed. It takes no field from another
     /// policy.
     pub unknown: Option<Unreadable>,
@@ -27,19 +30,25 @@ pub enum ClientField {
     ClientAddress,
     /// `tls`: what of TLS is spoken with clients.
     Tls,
+    /// `timeouts`: how long is waited for clients.
+    Timeouts,
 }
 
 // === impl ClientField ===
 
 impl ClientField {
     /// Every field, in the order of the spec.
-    pub const ALL: [Self; 2] = [Self::ClientAddress, Self::Tls];
+    pub const ALL: [Self; 3] = [Self::ClientAddress, Self::Tls, Self::Timeouts];
+
+    /// Those of which proxies are told as one.
+    pub const OF_TREATMENT: [Self; 1] = [Self::Timeouts];
 
     /// The name within the spec.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientAddress => "clientAddress",
             Self::Tls => "tls",
+            Self::Timeouts => "timeouts",
         }
     }
 }
@@ -52,6 +61,16 @@ impl Reading {
         match field {
             ClientField::ClientAddress => !matches!(self.client_address, Ok(None)),
             ClientField::Tls => !matches!(self.tls, Ok(None)),
+            ClientField::Timeouts => !matches!(self.timeouts, Ok(None)),
+        }
+    }
+
+    /// Why a field cannot be understood; none where it can, or is not there.
+    pub fn unreadable(&self, field: ClientField) -> Option<&Unreadable> {
+        match field {
+            ClientField::ClientAddress => self.client_address.as_ref().err(),
+            ClientField::Tls => self.tls.as_ref().err(),
+            ClientField::Timeouts => self.timeouts.as_ref().err(),
         }
     }
 }
@@ -69,6 +88,7 @@ impl<'de> Deserialize<'de> for Reading {
             targets: targets.filter_map(target).collect(),
             client_address: part(&written, ClientField::ClientAddress),
             tls: part(&written, ClientField::Tls),
+            timeouts: converted(&written, ClientField::Timeouts, TimeoutsOfClients::to_model),
             unknown,
         })
     }
@@ -93,6 +113,16 @@ fn part<T: DeserializeOwned + Serialize>(
         None => Ok(Some(read)),
         Some(unreadable) => Err(unreadable.within(name)),
     }
+}
+
+/// One field, as proxies are told.
+fn converted<S: DeserializeOwned + Serialize, T>(
+    written: &Value,
+    field: ClientField,
+    convert: impl FnOnce(&S) -> Result<T, Unreadable>,
+) -> Result<Option<T>, Unreadable> {
+    let read = part(written, field)?;
+    read.map(|it| convert(&it)).transpose().map_err(|it| it.within(field.name()))
 }
 
 /// A target as far as it can be read. Without the name of its listener it is all of them.
@@ -145,7 +175,7 @@ mod tests {
         // Nobody knows what it was meant to be: it is no field of those that are known.
         for (more, field) in [
             (json!({ "clientAdress": { "source": "Connection" } }), "clientAdress"),
-            (json!({ "limits": {}, "tls": null }), "limits"),
+            (json!({ "compression": {}, "tls": null }), "compression"),
         ] {
             let reading = read(more.clone());
             assert!(!ClientField::ALL.into_iter().any(|it| reading.has(it)), "{more}");
@@ -158,8 +188,20 @@ mod tests {
             (json!({ "minVersion": "1.3", "cipherSuites": [] }), "tls.cipherSuites"),
         ] {
             let reading = read(json!({ "clientAddress": { "source": "Connection" }, "tls": tls }));
+            assert_eq!(reading.timeouts, Ok(None));
             assert!(reading.client_address.is_ok_and(|it| it.is_some()), "{tls}");
             assert_eq!(reading.tls.unwrap_err().field, field, "{tls}");
+        }
+        for (timeouts, field) in [
+            (json!("10s"), "timeouts"),
+            (json!({ "idle": 10 }), "timeouts.idle"),
+            (json!({ "idle": "10" }), "timeouts.idle"),
+            (json!({ "idle": "2h" }), "timeouts.idle"),
+            (json!({ "idle": "10s", "connect": "1s" }), "timeouts.connect"),
+        ] {
+            let reading = read(json!({ "tls": { "minVersion": "1.3" }, "timeouts": timeouts }));
+            assert!(reading.tls.is_ok_and(|it| it.is_some()), "{timeouts}");
+            assert_eq!(reading.timeouts.unwrap_err().field, field, "{timeouts}");
         }
         let nonsense: Reading = serde_json::from_value(json!("nonsense")).unwrap();
         assert!(nonsense.targets.is_empty());

@@ -7,8 +7,8 @@ use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CorsPolicy,
-    ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
+    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, ClientTimeouts,
+    ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
     ResourceKind, Route, Rule, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
@@ -246,7 +246,17 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         protocol: AuthProtocol::Grpc { request_headers: vec![] },
     });
     let limited = Listener { limits: vec!["shop/few".into()], ..Listener::clone(&plain) };
+    let treating = |treatment| {
+        let Resource::Listener(plain) = http() else { panic!("a listener") };
+        Resource::Listener(Arc::new(Listener {
+            treatment: Some(Arc::new(treatment)),
+            ..Listener::clone(&plain)
+        }))
+    };
+    let second = Some(Duration::from_secs(1));
+    let timeouts = ClientTimeouts { idle: second, ..ClientTimeouts::default() };
     for (demanding, needs) in [
+        (treating(ClientTreatment { timeouts }), Capability::ClientTimeouts),
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),

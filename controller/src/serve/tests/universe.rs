@@ -53,6 +53,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         address_source: AddressSource::Connection,
         filters: vec![],
         limits: vec![],
+        treatment: None,
     }))
 }
 

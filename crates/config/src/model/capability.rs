@@ -50,6 +50,8 @@ macro_rules! capabilities {
             AddressSource = "listener.address-source", Later;
             /// [`TlsTermination::min_version`](super::TlsTermination::min_version), other than TLS 1.2.
             TlsMinVersion = "listener.tls-min-version", Later;
+            /// [`ClientTreatment::timeouts`](super::ClientTreatment::timeouts): how long a listener waits for its clients.
+            ClientTimeouts = "listener.client-timeouts", Later;
             /// [`Listener::filters`](super::Listener::filters): filters that run before a route is matched.
             ListenerFilters = "listener.filters", Later;
             /// The rate limits of a listener, a rule or a backend, which each proxy counts by itself.

@@ -3,8 +3,8 @@
 use super::capability::{Capability, of_filter, that_guards};
 use super::reference::{of_authorization, of_limits, of_target};
 use super::{
-    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, Filter, HostnamePattern,
-    ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientTreatment, ClientValidation, Filter,
+    HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Listener {
     pub closed: Option<Arc<str>>,
     /// Those that count its requests, whatever route they take. One that is not in the same snapshot closes.
     pub limits: Vec<RateLimitKey>,
+    /// How it treats its clients; none where nothing is said of that.
+    pub treatment: Option<Arc<ClientTreatment>>,
 }
 
 /// What is spoken on a listener.
@@ -112,7 +114,7 @@ impl TlsTermination {
 
 impl Listener {
     /// The same listener, closed. It needs no certificate, judges nobody, asks nobody where
-    /// clients are and has no filters. None where no listener is wider: for tunnels and for
+    /// clients are, treats none in a way of its own and has no filters. None where no listener is wider: for tunnels and for
     /// the addresses of Services.
     pub fn close(&self, why: impl Into<Arc<str>>) -> Option<Self> {
         let protocol = match &self.protocol {
@@ -131,6 +133,7 @@ impl Listener {
             limits: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
+            treatment: None,
             closed: Some(why.into()),
             ..self.clone()
         })
@@ -147,6 +150,7 @@ impl Requires for Listener {
         let mut required = that_guards(&self.authorizations, &self.limits);
         required.extend(self.address_source.requires());
         required.extend(self.protocol.termination().and_then(TlsTermination::requires));
+        required.extend(self.treatment.iter().flat_map(|it| it.requires()));
         required.extend(self.filters.first().map(|_| Capability::ListenerFilters));
         required.extend(self.filters.iter().map(of_filter));
         required

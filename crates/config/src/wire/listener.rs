@@ -1,9 +1,10 @@
 //! Listeners on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::{address_source, filter, trust, value};
+use super::{address_source, client_treatment, filter, trust, value};
 use crate::model::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
 use crate::proto::{self, listener::Protocol};
+use std::sync::Arc;
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
     let protocol = match &listener.protocol {
@@ -18,7 +19,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
             Protocol::Service(proto::ServiceAddress { service: service.to_string(), port: (*port).into() })
         }
     };
-    proto::Listener {
+    let mut message = proto::Listener {
         key: listener.key.to_string(),
         gateway: Some(value::encode_object(&listener.gateway)),
         section: listener.section.to_string(),
@@ -32,7 +33,12 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         address_source: address_source::encode(&listener.address_source),
         filters: listener.filters.iter().map(filter::encode).collect(),
         limits: listener.limits.iter().map(ToString::to_string).collect(),
+        ..proto::Listener::default()
+    };
+    if let Some(treatment) = &listener.treatment {
+        client_treatment::encode(treatment, &mut message);
     }
+    message
 }
 
 fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
@@ -63,6 +69,7 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
 }
 
 pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
+    let treatment = client_treatment::decode(&message);
     let source = address_source::decode(message.address_source).map_err(|it| it.within("address_source"))?;
     let listener = Listener {
         key: value::key(message.key).map_err(|it| it.within("key"))?,
@@ -78,17 +85,17 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         closed: message.closed.map(Into::into),
         address_source: source.clone().unwrap_or_default(),
         filters: each(message.filters, "filters", filter::decode)?,
+        treatment: treatment.clone().filter(|it| !it.is_empty()).map(Arc::new),
     };
-    // Nobody can say where its clients are, so nobody is served.
-    let closed = || {
-        listener.close("it learns where clients are in a way that this version of the proxy does not know")
+    // Nobody can say where its clients are, or how they are to be treated, so nobody is served.
+    let (field, why) = match (source, treatment) {
+        (Some(_), Some(_)) => return Ok(listener),
+        (None, _) => ("address_source", "learns where clients are"),
+        (_, None) => ("client_treatment", "treats clients"),
     };
-    match source {
-        Some(_) => Ok(listener),
-        None => {
-            closed().ok_or_else(|| Invalid::new("address_source", "not a source that this program knows"))
-        }
-    }
+    listener
+        .close(format!("it {why} in a way that this version of the proxy does not know"))
+        .ok_or_else(|| Invalid::new(field, "not one that this program knows"))
 }
 
 fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {

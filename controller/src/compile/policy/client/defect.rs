@@ -56,14 +56,24 @@ impl Defect {
                 let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
                 Some(Self::new(Reason::ClientPolicyTlsUnreadable, field, why, remedy))
             }
+            ClientField::Timeouts => {
+                Self::of_value(policy, field, "write a duration in whole seconds within the bounds, such as 30s")
+            }
         }
+    }
+
+    /// What is wrong with a field whose values proxies are told as they are.
+    fn of_value(policy: &ClientPolicy, field: ClientField, remedy: &'static str) -> Option<Self> {
+        let it = policy.spec.unreadable(field)?;
+        let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
+        Some(Self::new(Reason::ClientPolicyValueInvalid, field, why, remedy))
     }
 
     /// That a policy says nothing.
     pub(super) fn of_nothing(policy: &ClientPolicy) -> Option<Self> {
         let says_nothing = !ClientField::ALL.into_iter().any(|it| policy.spec.has(it));
         let why = "the policy says nothing of clients".to_owned();
-        let remedy = "write clientAddress, tls, or both";
+        let remedy = "write clientAddress, tls, timeouts, or several of them";
         says_nothing.then(|| Self::new(Reason::ClientPolicyEmpty, "spec".to_owned(), why, remedy))
     }
 

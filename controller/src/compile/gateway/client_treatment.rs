@@ -1,0 +1,46 @@
+//! How listeners treat their clients beside their address and TLS: what is asked for, and where that can have an effect.
+
+use super::protocol::Protocol;
+use crate::resources::client_policy::{ClientField, Reading};
+use fairway_config::model::{ClientTimeout, ClientTreatment};
+
+/// What a policy asks for. What cannot be understood is as without a policy where that is safe.
+pub(super) fn asked(policy: &Reading) -> ClientTreatment {
+    ClientTreatment { timeouts: policy.timeouts.clone().ok().flatten().unwrap_or_default() }
+}
+
+/// Puts one field of it into that of a listener.
+pub(super) fn put(field: ClientField, asked: &ClientTreatment, listener: &mut ClientTreatment) {
+    match field {
+        ClientField::Timeouts => listener.timeouts = asked.timeouts,
+        ClientField::ClientAddress | ClientField::Tls => {}
+    }
+}
+
+/// Whether a field can have an effect on a listener of this protocol.
+pub(super) fn applies(field: ClientField, asked: &ClientTreatment, protocol: Option<Protocol>) -> bool {
+    let Some(protocol) = protocol else { return false };
+    let carries_requests = matches!(protocol, Protocol::Http | Protocol::Https);
+    match field {
+        ClientField::Timeouts => {
+            let of_tls = |it| it == ClientTimeout::Handshake;
+            let begins_with_tls = !matches!(protocol, Protocol::Http | Protocol::Tcp | Protocol::Udp);
+            let mut set = ClientTimeout::ALL.into_iter().filter(|it| asked.timeouts.get(*it).is_some()).peekable();
+            // One without anything in it takes a listener out of another policy.
+            set.peek().is_none() && protocol != Protocol::Udp
+                || set.any(|it| if of_tls(it) { begins_with_tls } else { carries_requests })
+        }
+        ClientField::ClientAddress | ClientField::Tls => true,
+    }
+}
+
+/// Where a field has an effect, for a policy that has none.
+pub(in crate::compile) fn place_of(field: ClientField) -> &'static str {
+    match field {
+        ClientField::ClientAddress => "no listener learns where its clients are by it",
+        ClientField::Tls => "TLS ends at none of the listeners",
+        ClientField::Timeouts => {
+            "none of the listeners waits for what it is about: handshake is for TLS, the rest for requests"
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How listeners treat their clients by ClientPolicies, and what these are told of it.
+
+use super::World;
+use super::client_addresses::{CONNECTION, FORWARDED, GATEWAY, CLASS, of_gateway, policy, set, world};
+use fairway_config::model::{ClientTimeouts, ClientTreatment, Resource, ResourceKind};
+use std::time::Duration;
+
+/// How a listener treats its clients; none if it is closed.
+fn treatment(world: &World, listener: &str) -> Option<ClientTreatment> {
+    match world.resource(ResourceKind::Listener, &format!("edge/public/{listener}")) {
+        Some(Resource::Listener(it)) if it.closed.is_some() => None,
+        Some(Resource::Listener(it)) => Some(it.treatment.as_deref().cloned().unwrap_or_default()),
+        other => panic!("{listener}: {other:?}"),
+    }
+}
+
+fn idle(world: &World, listener: &str) -> Option<u64> {
+    treatment(world, listener).expect("it is open").timeouts.idle.map(|it| it.as_secs())
+}
+
+const ANCESTOR: &str = "ancestor Gateway edge/public";
+
+#[test]
+fn timeouts_are_those_of_the_policy_that_holds_for_the_listener_and_are_taken_whole() {
+    let says = |idle: &str| format!("timeouts: {{ idle: {idle} }}");
+    let mut world = world(&[
+        policy("edge", "all", 1, &of_gateway(""), "timeouts: { idle: 1m30s, requestHeaders: 5s }"),
+        policy("edge", "one", 5, &of_gateway("web"), &says("10s")),
+        policy("edge", "late", 6, &of_gateway("web"), &says("20s")),
+    ]);
+    let seconds = |it| Some(Duration::from_secs(it));
+    let of_web = treatment(&world, "web").unwrap().timeouts;
+    assert_eq!(of_web, ClientTimeouts { idle: seconds(10), ..ClientTimeouts::default() });
+    let of_shop = treatment(&world, "shop").unwrap().timeouts;
+    let expected =
+        ClientTimeouts { idle: seconds(90), request_headers: seconds(5), ..ClientTimeouts::default() };
+    assert_eq!(of_shop, expected);
+    // Nobody waits for anything of it there.
+    assert_eq!(["bytes", "time"].map(|it| idle(&world, it)), [None; 2]);
+    world.expect("ClientPolicy edge/all", &format!("{ANCESTOR}: Accepted=True/Accepted"));
+    world.expect("ClientPolicy edge/all", &format!("{ANCESTOR}: fairway.dev/Enforced=True/ByProxies"));
+    world.expect("ClientPolicy edge/late", &format!("{ANCESTOR} section web: Accepted=False/Conflicted"));
+    // An empty field takes the listener out of the policy of its Gateway.
+    world.add(&policy("edge", "one", 5, &of_gateway("web"), "timeouts: {}"));
+    assert_eq!((idle(&world, "web"), idle(&world, "shop")), (None, Some(90)));
+}
+
+#[test]
+fn a_field_that_can_have_no_effect_says_so() {
+    for (section, says, told) in [
+        ("bytes", "timeouts: { idle: 10s }", "timeouts has no effect at Gateway edge/public"),
+        ("time", "timeouts: { handshake: 10s }", "timeouts has no effect at Gateway edge/public"),
+        ("web", "timeouts: { handshake: 10s }", "timeouts has no effect at Gateway edge/public"),
+        ("web", "timeouts: { idle: 10s }", "the policy is accepted"),
+        ("web", "timeouts: { idle: 10s, handshake: 3s }", "the policy is accepted"),
+    ] {
+        let world = world(&[policy("edge", "p", 1, &of_gateway(section), says)]);
+        let at = format!("{ANCESTOR} section {section}");
+        world.expect("ClientPolicy edge/p", &format!("{at}: Accepted=True/Accepted"));
+        let message = world.message_of("ClientPolicy edge/p", &at, "Accepted");
+        let has_effect = told == "the policy is accepted";
+        assert!(message.contains(told) && has_effect != message.contains("no effect"), "{section} {says}: {message}");
+    }
+}
+
+/// What follows from a value that cannot be understood, and that nothing else does.
+#[test]
+fn a_value_that_cannot_be_understood_is_named_with_what_follows_from_it() {
+    for (says, field, told) in [
+        ("timeouts: { idle: 2h }", "spec.timeouts.idle", "these listeners wait as without a policy"),
+        ("timeouts: { connect: 2s }", "spec.timeouts.connect", "these listeners wait as without a policy"),
+    ] {
+        let both = format!("{FORWARDED}, {says}");
+        let world = world(&[
+            policy("edge", "bytes", 1, &of_gateway("bytes"), CONNECTION),
+            policy("edge", "p", 1, &of_gateway("web"), &both),
+        ]);
+        let at = format!("{ANCESTOR} section web");
+        world.expect("ClientPolicy edge/p", &format!("{at}: Accepted=False/Invalid"));
+        world.expect("ClientPolicy edge/p", &format!("{at}: fairway.dev/Enforced=False/NotAccepted"));
+        let message = world.message_of("ClientPolicy edge/p", &at, "Accepted");
+        assert!(message.contains(field) && message.contains(told), "{says}: {message}");
+        assert_eq!(treatment(&world, "web"), Some(ClientTreatment::default()), "{says}");
+        assert_eq!(world.source("web"), "forwarded", "{says}: the other field holds");
+        assert_eq!(treatment(&world, "shop"), Some(ClientTreatment::default()), "{says}");
+    }
+}
+
+#[test]
+fn a_policy_of_the_whole_gateway_goes_before_that_of_a_listener_set() {
+    let listener = "{ name: x, port: 82, protocol: HTTP, hostname: x.example }";
+    let of_set = "kind: ListenerSet, name: ls";
+    let own = policy("team", "p", 1, of_set, "timeouts: { idle: 10s }");
+    let mut world = World::cluster(&format!("{CLASS}{GATEWAY}{}{own}", set("team", 1, listener)));
+    assert_eq!(idle(&world, "team/ls/x"), Some(10));
+    world.add(&policy("edge", "all", 9, &of_gateway(""), "timeouts: { idle: 20s }"));
+    assert_eq!(idle(&world, "team/ls/x"), Some(20));
+    world.expect("ClientPolicy team/p", "ancestor ListenerSet team/ls: Accepted=False/Conflicted");
+}
