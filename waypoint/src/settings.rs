@@ -1,7 +1,7 @@
 //! What an operator may turn, and the limits that hold when nothing is turned.
 
 use fairway_balance::Locality;
-use fairway_config::model::{BackendKey, ClientTimeouts, ObjectName, SpiffeId};
+use fairway_config::model::{BackendKey, ClientLimits, ClientTimeouts, ObjectName, SpiffeId};
 use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -104,6 +104,23 @@ impl ProxySettings {
 }
 
 // === impl Limits ===
+
+impl Limits {
+    /// The same, as far as a listener does not narrow them for its clients. It widens none.
+    #[must_use]
+    pub fn of_clients(self, listener: &ClientLimits) -> Self {
+        let narrow = |own: usize, said: Option<u64>| {
+            said.and_then(|it| usize::try_from(it).ok()).map_or(own, |it| it.min(own))
+        };
+        let streams = listener.streams.and_then(|it| u32::try_from(it).ok());
+        Self {
+            head_bytes: narrow(self.head_bytes, listener.header_bytes),
+            header_fields: narrow(self.header_fields, listener.headers),
+            streams: streams.map_or(self.streams, |it| it.min(self.streams)),
+            ..self
+        }
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {

@@ -4,11 +4,13 @@
 //! A policy that cannot be read must not be as one that is not there: it is read as [`Reading`], which is never an error, and where
 //! it cannot be understood where clients are, its targets are closed.
 
+mod limits;
 mod reading;
 mod source;
 mod status;
 mod timeouts;
 
+pub use limits::{Http2OfClients, LimitsOfClients};
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
 pub use status::ClientPolicyStatus;
@@ -33,7 +35,7 @@ use serde::{Deserialize, Serialize};
     status = "ClientPolicyStatus",
     derive = "PartialEq",
     label("gateway.networking.k8s.io/policy", "Direct"),
-    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, which TLS is spoken with it, and how long is waited for it.",
+    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, which TLS is spoken with it, how long is waited for it, and how much it may have.",
     printcolumn = r#"{"name": "Source", "type": "string", "jsonPath": ".spec.clientAddress.source"}"#,
     printcolumn = r#"{"name": "Target", "type": "string", "jsonPath": ".spec.targetRefs[0].name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[0].conditions[?(@.type==\"Accepted\")].status"}"#,
@@ -41,7 +43,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls) || has(self.timeouts)").message("a policy says something of clients"))]
+#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls) || has(self.timeouts) || has(self.limits)").message("a policy says something of clients"))]
 pub struct ClientPolicySpec {
     /// The Gateways and ListenerSets whose listeners it is about, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -56,6 +58,9 @@ pub struct ClientPolicySpec {
     /// How long is waited for clients. What is left out is as without a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<TimeoutsOfClients>,
+    /// How much clients may have. It narrows the limits of the whole proxy, and widens none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsOfClients>,
 }
 
 /// A Gateway or a ListenerSet, or one of its listeners.

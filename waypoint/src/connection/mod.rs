@@ -6,7 +6,7 @@ mod pace;
 
 use self::pace::{Paces, Rate, Verdict};
 use crate::settings::Timeouts;
-use crate::shares::{Share, Shares};
+use crate::shares::{ListenerConnections, ListenerPlace, Share, Shares};
 use crate::wire::WireState;
 use fairway_config::model::ClientTreatment;
 use fairway_runtime::drain::Phase;
@@ -44,6 +44,8 @@ pub struct Connection {
     spared: Cell<u32>,
     count: Rc<Cell<usize>>,
     treatment: RefCell<Option<Arc<ClientTreatment>>>,
+    /// Of the listeners that it counts for. Mostly none is counted.
+    places: RefCell<Vec<ListenerPlace>>,
     _share: Option<Share<IpAddr>>,
 }
 
@@ -143,6 +145,7 @@ impl Connections {
             spared: Cell::new(0),
             count: self.count.clone(),
             treatment: RefCell::new(None),
+            places: RefCell::default(),
             _share: share,
         });
         self.count.set(self.count.get() + 1);
@@ -282,6 +285,16 @@ impl Connection {
         number
     }
 
+    /// The requests that it has brought so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// Whether it takes no further requests.
+    pub fn is_finishing(&self) -> bool {
+        self.order.get() >= Order::Finish
+    }
+
     /// A request and its response are over.
     pub fn end(&self) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
@@ -305,6 +318,18 @@ impl Connection {
         if held.as_ref().map(Arc::as_ptr) != treatment.map(Arc::as_ptr) {
             *held = treatment.cloned();
         }
+    }
+
+    /// Counts it for a listener that may have so many. False if that has them already; one that counts is not counted twice.
+    pub fn counts_for(&self, listener: &Arc<ListenerConnections>, most: u64) -> bool {
+        let mut places = self.places.borrow_mut();
+        if places.iter().any(|it| it.is_of(listener)) {
+            return true;
+        }
+        let place = listener.take(most);
+        let is_taken = place.is_some();
+        places.extend(place);
+        is_taken
     }
 
     /// How it is treated; none where nobody says so.
@@ -455,7 +480,7 @@ mod tests {
             idle: seconds(9),
             ..ClientTimeouts::default()
         };
-        let treatment = Arc::new(ClientTreatment { timeouts });
+        let treatment = Arc::new(ClientTreatment { timeouts, ..ClientTreatment::default() });
         let connections = Connections::new();
         for (state, in_head, own, expected) in [
             (ConnectionState::Handshake, false, false, (4, Order::TooSlow)),

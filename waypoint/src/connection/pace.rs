@@ -357,7 +357,7 @@ mod tests {
         let seconds = |it| Some(Duration::from_secs(it));
         let timeouts =
             ClientTimeouts { request_body: seconds(8), stream_idle: seconds(3), ..ClientTimeouts::default() };
-        let treatment = Arc::new(ClientTreatment { timeouts });
+        let treatment = Arc::new(ClientTreatment { timeouts, ..ClientTreatment::default() });
         for (own, of_body, of_silence) in [(false, 6, 11), (true, 10, 5)] {
             let ended = |answered: bool| {
                 let (paces, _progress) = with_body(false);

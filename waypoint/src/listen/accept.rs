@@ -217,6 +217,14 @@ fn enter(
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
     connection.treat_as(found.set.treatment());
+    // Of several listeners nobody knows yet for which it is.
+    if found.set.listeners().len() == 1
+        && let Some((listener, most)) = first.connection_limit()
+        && !connection.counts_for(listener, most)
+    {
+        refuse_stream(worker, L4Refusal::ConnectionLimit, client);
+        return turn_away(worker, &stream);
+    }
     let arrival = |state, origin, scheme| {
         connection.set_state(state);
         Arrival {

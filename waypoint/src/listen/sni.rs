@@ -86,6 +86,11 @@ impl Arrival {
             return self.turn_away(stream, L4Refusal::NoListener);
         };
         self.connection.treat_as(listener.listener.treatment.as_ref());
+        if let Some((counted, most)) = listener.connection_limit()
+            && !self.connection.counts_for(counted, most)
+        {
+            return self.turn_away(stream, L4Refusal::ConnectionLimit);
+        }
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
             Way::Refuse => self.refuse_name(&stream, L4Refusal::ListenerClosed),

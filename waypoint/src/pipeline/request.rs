@@ -135,12 +135,12 @@ fn read_head<'c>(
     parts: &mut Parts,
     interim: Option<Interim>,
     exchange: &mut Exchange,
-) -> Result<(ConnectionOptions, Sender<'c>), Reason> {
+) -> Result<(ConnectionOptions, Sender<'c>), Stop> {
     let at_edge = matches!(client.origin, Origin::Gateway { .. });
     let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
     let is_proxied = client.proxy.is_some();
     let lookup = AddressLookup::of(serving, &client.origin, is_proxied, &parts.headers);
-    let treating = Treating::of(serving, &client.origin);
+    let treating = Treating::of(serving, client, parts);
     let mut options = head::read(parts, client.version, at_edge, limits, nonce)?;
     options.interim = interim;
     let mut sender = Sender::of_connection(client);
@@ -297,13 +297,17 @@ async fn forward(
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
     let retry = rule.and_then(|it| it.retry.as_ref());
+    let most = sender.treatment().and_then(|it| it.limits.body_bytes);
+    if most.is_some_and(|most| incoming.size_hint().lower() > most) {
+        return Err(Reason::BodyTooLarge.into());
+    }
     let (cluster, version) =
         (decision.cluster, version_for(decision.cluster.protocol(), kind, client.version));
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let stream = Stream::new(incoming, at_edge, chain.owned(sender.header()));
+        let stream = Stream::new(incoming, at_edge, chain.owned(sender.header())).limited_to(most);
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);

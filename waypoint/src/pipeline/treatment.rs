@@ -1,26 +1,32 @@
 //! How the listener that takes a request treats its client, where it does so in a way of its own.
 
+use super::request::Stop;
 use super::sender::Sender;
-use super::{Origin, Reason};
+use super::{Client, Origin, Reason, head};
+use crate::connection::Order;
+use crate::l4::L4Refusal;
 use crate::route::read_host;
-use crate::table::ListenerSet;
-use crate::telemetry::Exchange;
+use crate::table::{BoundListener, ListenerSet};
+use crate::telemetry::{Exchange, StreamKind, StreamRecord};
 use crate::worker::Serving;
+use fairway_config::model::ClientTreatment;
 use http::request::Parts;
 
-/// The listeners of a request, one of which treats clients in a way of its own.
+/// The listeners of a request, one of which treats clients in a way of its own, and what its head is before anything is taken out of it.
 pub(super) struct Treating<'t> {
     set: &'t ListenerSet,
+    bytes: usize,
+    fields: usize,
 }
 
 // === impl Treating ===
 
 impl<'t> Treating<'t> {
     /// None where no listener of the socket does: mostly, and then nothing is looked at.
-    pub(super) fn of(serving: &'t Serving, origin: &Origin) -> Option<Self> {
-        let Origin::Gateway { port, .. } = origin else { return None };
-        let set = serving.ports.listeners(*port).filter(|it| it.treatment().is_some())?;
-        Some(Self { set })
+    pub(super) fn of(serving: &'t Serving, client: &Client, parts: &Parts) -> Option<Self> {
+        let Origin::Gateway { port, .. } = client.origin else { return None };
+        let set = serving.ports.listeners(port).filter(|it| it.treatment().is_some())?;
+        Some(Self { set, bytes: head::size(parts, client.version), fields: parts.headers.len() })
     }
 
     /// Treats a request as the listener does that takes it, whose head has been read.
@@ -29,7 +35,7 @@ impl<'t> Treating<'t> {
         sender: &mut Sender<'t>,
         parts: &mut Parts,
         exchange: &mut Exchange,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Stop> {
         if sender.listener.is_none() {
             let host = read_host(parts).map_err(Reason::BadRequest)?;
             sender.listener = self.set.for_host(&host);
@@ -41,11 +47,47 @@ impl<'t> Treating<'t> {
         if let Origin::Gateway { sni: None, .. } = sender.client.origin {
             sender.client.connection.treat_as(treatment);
         }
-        if let Some(treatment) = treatment {
-            exchange.treat_as(treatment);
+        let Some(treatment) = treatment else { return Ok(()) };
+        exchange.treat_as(treatment);
+        count(sender.client, bound, treatment, exchange)?;
+        Ok(self.check_head(treatment)?)
+    }
+
+    fn check_head(&self, treatment: &ClientTreatment) -> Result<(), Reason> {
+        let exceeds = |is: usize, most: Option<u64>| most.is_some_and(|most| is as u64 > most);
+        if exceeds(self.fields, treatment.limits.headers) {
+            return Err(Reason::TooManyFields);
+        }
+        if exceeds(self.bytes, treatment.limits.header_bytes) {
+            return Err(Reason::HeadTooLarge);
         }
         Ok(())
     }
+}
+
+/// Counts the connection for its listener, and its requests.
+fn count(
+    client: &Client,
+    bound: &BoundListener,
+    treatment: &ClientTreatment,
+    exchange: &mut Exchange,
+) -> Result<(), Stop> {
+    let connection = &client.connection;
+    if let Some((counted, most)) = bound.connection_limit()
+        && !connection.counts_for(counted, most)
+    {
+        let telemetry = &client.worker.telemetry;
+        telemetry.counters.connections_refused.increment();
+        StreamRecord::begin(telemetry, StreamKind::Tcp, client.caller.address)
+            .refuse(L4Refusal::ConnectionLimit);
+        exchange.note(|it| it.detail = Some(format!("listener {} has {most} connections", bound.listener.key)));
+        connection.tell(Order::Finish);
+        return Err(Stop::Closed);
+    }
+    if treatment.limits.requests_per_connection.is_some_and(|most| connection.requests() >= most) {
+        connection.tell(Order::Finish);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ pub struct Port {
 pub enum Entrance {
     /// Without TLS. The listeners' protocol decides.
     Plain,
-    /// With TLS and one configuration: all listeners are HTTPS, speak the same versions and verify client certificates in the same way.
+    /// With TLS and one configuration: all listeners are HTTPS, speak the same versions and verify client certificates in the same way,
+    /// and none of several limits its connections.
     Https(Arc<ServerConfig>),
     /// With TLS. The SNI chooses the listener before the handshake.
     BySni(Arc<Branches>),
@@ -162,6 +163,8 @@ fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<En
     if let [(_, first), ..] = https.as_slice()
         && https.len() == listeners.len()
         && https.iter().all(|(_, it)| (&it.clients, it.min_version) == (&first.clients, first.min_version))
+        // Connections that count for one of several listeners count before their handshake, by the name.
+        && (https.len() == 1 || listeners.iter().all(|it| it.connection_limit().is_none()))
     {
         return Ok(Entrance::Https(configure(base, snapshot, Inside::Http, first, &https)?));
     }

@@ -4,7 +4,7 @@
 //! listeners that share the socket, and one that says nothing counts as it is without a policy.
 
 use super::listeners::BoundListener;
-use fairway_config::model::{ClientTimeout, ClientTimeouts, ClientTreatment};
+use fairway_config::model::{ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment};
 use std::sync::Arc;
 
 /// The widest of each setting of these listeners; none where none of them says anything. Listeners that are closed have no say.
@@ -20,7 +20,7 @@ pub(super) fn widest(listeners: &[Arc<BoundListener>]) -> Option<Arc<ClientTreat
     }
     let all: Vec<ClientTreatment> =
         open().map(|it| it.treatment.as_deref().cloned().unwrap_or_default()).collect();
-    Some(Arc::new(ClientTreatment { timeouts: longest(&all) }))
+    Some(Arc::new(ClientTreatment { timeouts: longest(&all), limits: largest(&all) }))
 }
 
 fn longest(all: &[ClientTreatment]) -> ClientTimeouts {
@@ -33,4 +33,68 @@ fn longest(all: &[ClientTreatment]) -> ClientTimeouts {
         *longest.get_mut(timeout) = of_each.max().filter(|_| is_said);
     }
     longest
+}
+
+/// What is counted for a listener by itself is not among them: nobody knows yet whose it is.
+fn largest(all: &[ClientTreatment]) -> ClientLimits {
+    let mut largest = ClientLimits::default();
+    for limit in [ClientLimit::HeaderBytes, ClientLimit::Headers, ClientLimit::Streams] {
+        let of_each: Option<Vec<u64>> = all.iter().map(|it| it.limits.get(limit)).collect();
+        *largest.get_mut(limit) = of_each.and_then(|it| it.into_iter().max());
+    }
+    largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{listener, snapshot};
+    use crate::table::Tables;
+    use crate::upstream::cluster::Registry;
+    use fairway_config::model::{Listener, Resource};
+    use std::time::Duration;
+
+    /// How a port is treated whose listeners these are; none says nothing, and `Err` is closed.
+    fn of_port(treatments: &[Result<Option<ClientTreatment>, ()>]) -> Option<ClientTreatment> {
+        let listeners = treatments.iter().enumerate().map(|(index, treatment)| {
+            let treated = treatment.clone().ok().flatten().map(Arc::new);
+            let host = format!("{index}.example");
+            let open = Listener { treatment: treated, ..listener(&format!("l{index}"), Some(&host)) };
+            let listener = if treatment.is_ok() { open } else { open.close("x").unwrap() };
+            Resource::Listener(Arc::new(listener))
+        });
+        let tables = Tables::build(&snapshot(listeners.collect()), &mut Registry::default()).unwrap();
+        tables.sockets().next().unwrap().treatment().map(|it| (**it).clone())
+    }
+
+    fn says(idle: Option<u64>, headers: Option<u64>) -> ClientTreatment {
+        ClientTreatment {
+            timeouts: ClientTimeouts { idle: idle.map(Duration::from_secs), ..ClientTimeouts::default() },
+            limits: ClientLimits { headers, body_bytes: Some(1), ..ClientLimits::default() },
+            ..ClientTreatment::default()
+        }
+    }
+
+    #[test]
+    fn a_port_of_several_listeners_has_the_widest_of_each_and_silence_counts_as_what_is_built_in() {
+        let said = |idle, headers| Ok(Some(says(idle, headers)));
+        for (listeners, idle, headers) in [
+            (vec![said(Some(9), Some(9)), said(Some(7), Some(50))], Some(9), Some(50)),
+            (vec![said(Some(9), Some(9)), said(None, None)], Some(300), None),
+            (vec![said(Some(900), Some(9)), said(None, None)], Some(900), None),
+            (vec![said(Some(9), None), Ok(None)], Some(300), None),
+            (vec![said(None, Some(9)), said(None, Some(8))], None, Some(9)),
+            // One that is closed has no say.
+            (vec![said(Some(9), Some(9)), Err(())], Some(9), Some(9)),
+        ] {
+            let widest = of_port(&listeners).unwrap();
+            assert_eq!(widest.timeouts.idle, idle.map(Duration::from_secs), "{listeners:?}");
+            assert_eq!(widest.limits.headers, headers, "{listeners:?}");
+        }
+        assert_eq!(of_port(&[Ok(None), Ok(None)]), None);
+        assert_eq!(of_port(&[Ok(None), Err(())]), None);
+        assert_eq!(of_port(&[Err(())]), None);
+        let alone = says(Some(9), Some(9));
+        assert_eq!(of_port(&[Ok(Some(alone.clone()))]), Some(alone), "what is counted by itself, too");
+    }
 }

@@ -66,6 +66,8 @@ pub(in crate::compile) struct ClientSettings {
     pub tls: Option<(ObjectRef, TlsVersion)>,
     /// How it treats them in other ways.
     pub treatment: ClientTreatment,
+    /// The policy that holds for its limits, if these cannot be understood. Then the listener is closed.
+    pub unlimited: Option<ObjectRef>,
     /// The policies by which it does.
     pub treated_by: Vec<(ClientField, ObjectRef)>,
 }
@@ -81,9 +83,14 @@ impl ClientSettings {
         Self { policy: Some(policy.clone()), ..Self::default() }
     }
 
+    /// The policy of which nobody can say what it asks for, as a whole or of its limits.
+    fn misunderstood(&self) -> Option<&ObjectRef> {
+        self.unknown.as_ref().or(self.unlimited.as_ref())
+    }
+
     /// Whether the listener is closed.
     pub(super) fn is_closed(&self) -> bool {
-        self.fault.is_some() || self.unknown.is_some()
+        self.fault.is_some() || self.unknown.is_some() || self.unlimited.is_some()
     }
 }
 
@@ -96,6 +103,8 @@ pub(super) struct Asked {
     min_version: TlsVersion,
     /// What else. What cannot be understood is as [`client_treatment::asked`] has it.
     pub treatment: ClientTreatment,
+    /// Whether its limits cannot be understood.
+    has_unknown_limits: bool,
 }
 
 /// Reads what a policy asks for.
@@ -117,7 +126,8 @@ impl Query<Cluster> for Ask {
             Ok(it) => it.map(|it| it.min_version.into()).unwrap_or_default(),
             Err(_) => TlsVersion::V1_3,
         };
-        Some(Arc::new(Asked { source, min_version, treatment: client_treatment::asked(&policy.spec) }))
+        let (treatment, has_unknown_limits) = (client_treatment::asked(&policy.spec), policy.spec.limits.is_err());
+        Some(Arc::new(Asked { source, min_version, treatment, has_unknown_limits }))
     }
 }
 
@@ -168,10 +178,13 @@ fn want(
     let ends_tls = plan.protocol.is_some_and(Protocol::ends_tls);
     let of_tls = ends_tls.then(|| holder(reader, &places, ClientField::Tls)).flatten();
     let tls = of_tls.map(|(policy, it)| (policy, it.min_version));
-    let (mut treatment, mut treated_by) = (ClientTreatment::default(), Vec::new());
+    let (mut treatment, mut treated_by, mut unlimited) = (ClientTreatment::default(), Vec::new(), None);
     for field in ClientField::OF_TREATMENT {
         let Some((policy, it)) = holder(reader, &places, field) else { continue };
-        if client_treatment::applies(field, &it.treatment, plan.protocol) {
+        if field == ClientField::Limits && it.has_unknown_limits {
+            unlimited = Some(policy.clone());
+            treated_by.push((field, policy));
+        } else if client_treatment::applies(field, &it.treatment, plan.protocol) {
             client_treatment::put(field, &it.treatment, &mut treatment);
             treated_by.push((field, policy));
         }
@@ -181,7 +194,7 @@ fn want(
         reader.members(&set).first().cloned()
     });
     let unknown = unknown.next();
-    ClientSettings { tls, unknown, treatment, treated_by, ..address.unwrap_or_default() }
+    ClientSettings { tls, unknown, treatment, unlimited, treated_by, ..address.unwrap_or_default() }
 }
 
 /// What policies for a listener name, in the order in which they go before each other. One of the whole Gateway goes before one of a
@@ -227,7 +240,7 @@ pub(super) fn close(report: &mut GatewayReport, gateway: &ObjectName, made: &mut
         };
         let Some(index) = plans.iter().position(|it| it.name == *name) else { continue };
         let (Some(plan), Some(listener)) = (plans.get_mut(index), reports.get_mut(index)) else { continue };
-        let why = match (&settings.unknown, &settings.policy, &settings.fault) {
+        let why = match (settings.misunderstood(), &settings.policy, &settings.fault) {
             (Some(policy), ..) => {
                 format!("{policy} closes the listener: it cannot be understood; see its conditions")
             }

@@ -2,17 +2,21 @@
 
 use super::protocol::Protocol;
 use crate::resources::client_policy::{ClientField, Reading};
-use fairway_config::model::{ClientTimeout, ClientTreatment};
+use fairway_config::model::{ClientLimit, ClientTimeout, ClientTreatment};
 
 /// What a policy asks for. What cannot be understood is as without a policy where that is safe.
 pub(super) fn asked(policy: &Reading) -> ClientTreatment {
-    ClientTreatment { timeouts: policy.timeouts.clone().ok().flatten().unwrap_or_default() }
+    ClientTreatment {
+        timeouts: policy.timeouts.clone().ok().flatten().unwrap_or_default(),
+        limits: policy.limits.clone().ok().flatten().unwrap_or_default(),
+    }
 }
 
 /// Puts one field of it into that of a listener.
 pub(super) fn put(field: ClientField, asked: &ClientTreatment, listener: &mut ClientTreatment) {
     match field {
         ClientField::Timeouts => listener.timeouts = asked.timeouts,
+        ClientField::Limits => listener.limits = asked.limits,
         ClientField::ClientAddress | ClientField::Tls => {}
     }
 }
@@ -30,6 +34,15 @@ pub(super) fn applies(field: ClientField, asked: &ClientTreatment, protocol: Opt
             set.peek().is_none() && protocol != Protocol::Udp
                 || set.any(|it| if of_tls(it) { begins_with_tls } else { carries_requests })
         }
+        ClientField::Limits => {
+            let has_connections = protocol != Protocol::Udp;
+            let mut set = ClientLimit::ALL.into_iter().filter(|it| asked.limits.get(*it).is_some()).peekable();
+            set.peek().is_none() && has_connections
+                || set.any(|it| match it {
+                    ClientLimit::Connections => has_connections,
+                    _ => carries_requests,
+                })
+        }
         ClientField::ClientAddress | ClientField::Tls => true,
     }
 }
@@ -39,6 +52,9 @@ pub(in crate::compile) fn place_of(field: ClientField) -> &'static str {
     match field {
         ClientField::ClientAddress => "no listener learns where its clients are by it",
         ClientField::Tls => "TLS ends at none of the listeners",
+        ClientField::Limits => {
+            "none of the listeners has what it limits: connections are not of UDP, and the rest is of requests"
+        }
         ClientField::Timeouts => {
             "none of the listeners waits for what it is about: handshake is for TLS, the rest for requests"
         }

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::client_addresses::{CONNECTION, FORWARDED, GATEWAY, CLASS, of_gateway, policy, set, world};
-use fairway_config::model::{ClientTimeouts, ClientTreatment, Resource, ResourceKind};
+use fairway_config::model::{ClientLimits, ClientTimeouts, ClientTreatment, Resource, ResourceKind};
 use std::time::Duration;
 
 /// How a listener treats its clients; none if it is closed.
@@ -51,6 +51,9 @@ fn a_field_that_can_have_no_effect_says_so() {
         ("bytes", "timeouts: { idle: 10s }", "timeouts has no effect at Gateway edge/public"),
         ("time", "timeouts: { handshake: 10s }", "timeouts has no effect at Gateway edge/public"),
         ("web", "timeouts: { handshake: 10s }", "timeouts has no effect at Gateway edge/public"),
+        ("time", "limits: { connections: 1 }", "limits has no effect at Gateway edge/public"),
+        ("bytes", "limits: { headers: 1, bodyBytes: 1 }", "limits has no effect at Gateway edge/public"),
+        ("bytes", "limits: { headers: 1, connections: 1 }", "the policy is accepted"),
         ("web", "timeouts: { idle: 10s }", "the policy is accepted"),
         ("web", "timeouts: { idle: 10s, handshake: 3s }", "the policy is accepted"),
     ] {
@@ -96,4 +99,43 @@ fn a_policy_of_the_whole_gateway_goes_before_that_of_a_listener_set() {
     world.add(&policy("edge", "all", 9, &of_gateway(""), "timeouts: { idle: 20s }"));
     assert_eq!(idle(&world, "team/ls/x"), Some(20));
     world.expect("ClientPolicy team/p", "ancestor ListenerSet team/ls: Accepted=False/Conflicted");
+}
+
+#[test]
+fn limits_are_those_of_the_policy_that_holds_and_listeners_are_closed_where_they_cannot_be_understood() {
+    let says = "limits: { connections: 9, headers: 8, headerBytes: 2048, requestsPerConnection: 7, http2: { streams: 6 }, bodyBytes: 5 }";
+    let mut world = world(&[policy("edge", "all", 1, &of_gateway(""), says)]);
+    let expected = ClientLimits {
+        connections: Some(9),
+        headers: Some(8),
+        header_bytes: Some(2048),
+        requests_per_connection: Some(7),
+        streams: Some(6),
+        body_bytes: Some(5),
+    };
+    for listener in ["web", "admin", "bytes"] {
+        assert_eq!(treatment(&world, listener).unwrap().limits, expected, "{listener}");
+    }
+    assert_eq!(treatment(&world, "time").unwrap().limits, ClientLimits::default());
+    for (written, field) in [
+        ("limits: { headers: 0 }", "spec.limits.headers"),
+        ("limits: { bodyBytes: 1Mi }", "spec.limits.bodyBytes"),
+        ("limits: { frames: 1 }", "spec.limits.frames"),
+    ] {
+        world.add(&policy("edge", "one", 5, &of_gateway("web"), written));
+        assert_eq!(treatment(&world, "web"), None, "{written}");
+        assert!(treatment(&world, "shop").is_some(), "{written}");
+        let at = format!("{ANCESTOR} section web");
+        world.expect("ClientPolicy edge/one", &format!("{at}: Accepted=False/Invalid"));
+        let message = world.message_of("ClientPolicy edge/one", &at, "Accepted");
+        assert!(message.contains(field) && message.contains("these listeners are closed"), "{message}");
+        let message = world.message_of("Gateway edge/public", "listener web", "Programmed");
+        assert!(message.starts_with("ClientPolicy edge/one closes the listener"), "{message}");
+    }
+    // Who has the listener's other fields is told who closes it.
+    world.add(&policy("edge", "other", 6, &of_gateway("web"), "timeouts: { idle: 10s }"));
+    let at = format!("{ANCESTOR} section web");
+    world.expect("ClientPolicy edge/other", &format!("{at}: fairway.dev/Enforced=False/Pending"));
+    world.remove(&policy("edge", "one", 5, &of_gateway("web"), "limits: { frames: 1 }"));
+    assert_eq!(treatment(&world, "web").unwrap().limits, expected);
 }

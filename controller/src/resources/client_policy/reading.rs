@@ -1,8 +1,8 @@
 //! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
 
-use super::{ClientAddress, ClientPolicyTarget, ClientTls, TimeoutsOfClients};
+use super::{ClientAddress, ClientPolicyTarget, ClientTls, LimitsOfClients, TimeoutsOfClients};
 use crate::resources::unreadable::{Unreadable, passed_over};
-use fairway_config::model::ClientTimeouts;
+use fairway_config::model::{ClientLimits, ClientTimeouts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -18,6 +18,8 @@ pub struct Reading {
     pub tls: Result<Option<ClientTls>, Unreadable>,
     /// How long is waited for clients, if it says so, or why that cannot be understood: then as long as without a policy.
     pub timeouts: Result<Option<ClientTimeouts>, Unreadable>,
+    /// How much clients may have, if it says so, or why that cannot be understood: then its targets are closed.
+    pub limits: Result<Option<ClientLimits>, Unreadable>,
     /// The first field that is not known. Nobody can say what it asks for, so the targets are closed. It takes no field from another
     /// policy.
     pub unknown: Option<Unreadable>,
@@ -32,16 +34,18 @@ pub enum ClientField {
     Tls,
     /// `timeouts`: how long is waited for clients.
     Timeouts,
+    /// `limits`: how much clients may have.
+    Limits,
 }
 
 // === impl ClientField ===
 
 impl ClientField {
     /// Every field, in the order of the spec.
-    pub const ALL: [Self; 3] = [Self::ClientAddress, Self::Tls, Self::Timeouts];
+    pub const ALL: [Self; 4] = [Self::ClientAddress, Self::Tls, Self::Timeouts, Self::Limits];
 
     /// Those of which proxies are told as one.
-    pub const OF_TREATMENT: [Self; 1] = [Self::Timeouts];
+    pub const OF_TREATMENT: [Self; 2] = [Self::Timeouts, Self::Limits];
 
     /// The name within the spec.
     pub fn name(self) -> &'static str {
@@ -49,6 +53,7 @@ impl ClientField {
             Self::ClientAddress => "clientAddress",
             Self::Tls => "tls",
             Self::Timeouts => "timeouts",
+            Self::Limits => "limits",
         }
     }
 }
@@ -62,6 +67,7 @@ impl Reading {
             ClientField::ClientAddress => !matches!(self.client_address, Ok(None)),
             ClientField::Tls => !matches!(self.tls, Ok(None)),
             ClientField::Timeouts => !matches!(self.timeouts, Ok(None)),
+            ClientField::Limits => !matches!(self.limits, Ok(None)),
         }
     }
 
@@ -71,6 +77,7 @@ impl Reading {
             ClientField::ClientAddress => self.client_address.as_ref().err(),
             ClientField::Tls => self.tls.as_ref().err(),
             ClientField::Timeouts => self.timeouts.as_ref().err(),
+            ClientField::Limits => self.limits.as_ref().err(),
         }
     }
 }
@@ -89,6 +96,7 @@ impl<'de> Deserialize<'de> for Reading {
             client_address: part(&written, ClientField::ClientAddress),
             tls: part(&written, ClientField::Tls),
             timeouts: converted(&written, ClientField::Timeouts, TimeoutsOfClients::to_model),
+            limits: converted(&written, ClientField::Limits, LimitsOfClients::to_model),
             unknown,
         })
     }
@@ -202,6 +210,18 @@ mod tests {
             let reading = read(json!({ "tls": { "minVersion": "1.3" }, "timeouts": timeouts }));
             assert!(reading.tls.is_ok_and(|it| it.is_some()), "{timeouts}");
             assert_eq!(reading.timeouts.unwrap_err().field, field, "{timeouts}");
+        }
+        for (limits, field) in [
+            (json!(10), "limits"),
+            (json!({ "headers": -1 }), "limits.headers"),
+            (json!({ "headers": "10" }), "limits.headers"),
+            (json!({ "headers": 101 }), "limits.headers"),
+            (json!({ "http2": { "streams": 0 } }), "limits.http2.streams"),
+            (json!({ "headers": 10, "http2": { "frames": 1 } }), "limits.http2.frames"),
+        ] {
+            let reading = read(json!({ "timeouts": {}, "limits": limits }));
+            assert!(reading.timeouts.is_ok_and(|it| it.is_some()), "{limits}");
+            assert_eq!(reading.limits.unwrap_err().field, field, "{limits}");
         }
         let nonsense: Reading = serde_json::from_value(json!("nonsense")).unwrap();
         assert!(nonsense.targets.is_empty());

@@ -8,7 +8,7 @@ use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
     AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, ClientTimeouts,
-    ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
+    ClientLimits, ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
     ResourceKind, Route, Rule, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
@@ -254,9 +254,11 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         }))
     };
     let second = Some(Duration::from_secs(1));
+    let limits = ClientLimits { body_bytes: Some(1), ..ClientLimits::default() };
     let timeouts = ClientTimeouts { idle: second, ..ClientTimeouts::default() };
     for (demanding, needs) in [
-        (treating(ClientTreatment { timeouts }), Capability::ClientTimeouts),
+        (treating(ClientTreatment { timeouts, ..ClientTreatment::default() }), Capability::ClientTimeouts),
+        (treating(ClientTreatment { limits, ..ClientTreatment::default() }), Capability::ClientLimits),
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),

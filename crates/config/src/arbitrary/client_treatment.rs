@@ -1,6 +1,6 @@
 //! How listeners treat their clients.
 
-use crate::model::{ClientTimeout, ClientTimeouts, ClientTreatment};
+use crate::model::{ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment};
 use proptest::option::of;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Also none; never one that says nothing.
 pub(super) fn treatment() -> impl Strategy<Value = Option<Arc<ClientTreatment>>> {
-    of(timeouts().prop_map(|timeouts| ClientTreatment { timeouts }))
+    of((timeouts(), limits()).prop_map(|(timeouts, limits)| ClientTreatment { timeouts, limits }))
         .prop_map(|it| it.filter(|it| !it.is_empty()).map(Arc::new))
 }
 
@@ -19,5 +19,15 @@ fn timeouts() -> impl Strategy<Value = ClientTimeouts> {
             *timeouts.get_mut(timeout) = seconds.map(Duration::from_secs);
         }
         timeouts
+    })
+}
+
+fn limits() -> impl Strategy<Value = ClientLimits> {
+    ClientLimit::ALL.map(|it| of(it.range())).prop_map(|all| {
+        let mut limits = ClientLimits::default();
+        for (limit, value) in ClientLimit::ALL.into_iter().zip(all) {
+            *limits.get_mut(limit) = value;
+        }
+        limits
     })
 }

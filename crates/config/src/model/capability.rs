@@ -52,6 +52,8 @@ macro_rules! capabilities {
             TlsMinVersion = "listener.tls-min-version", Later;
             /// [`ClientTreatment::timeouts`](super::ClientTreatment::timeouts): how long a listener waits for its clients.
             ClientTimeouts = "listener.client-timeouts", Later;
+            /// [`ClientTreatment::limits`](super::ClientTreatment::limits): what a listener lets its clients have.
+            ClientLimits = "listener.client-limits", Later;
             /// [`Listener::filters`](super::Listener::filters): filters that run before a route is matched.
             ListenerFilters = "listener.filters", Later;
             /// The rate limits of a listener, a rule or a backend, which each proxy counts by itself.

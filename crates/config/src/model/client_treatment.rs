@@ -3,6 +3,7 @@
 //! Each field that is absent is as [`ClientTimeouts::BUILT_IN`] and the process-wide limits of proxies have it.
 
 use super::Capability;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How a listener treats its clients, where a policy says so.
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub struct ClientTreatment {
     /// How long it waits for them.
     pub timeouts: ClientTimeouts,
+    /// What it lets them have.
+    pub limits: ClientLimits,
 }
 
 /// How long a listener waits for its clients; what is absent is as in [`Self::BUILT_IN`].
@@ -42,13 +45,48 @@ pub enum ClientTimeout {
     StreamIdle,
 }
 
+/// What a listener lets its clients have. What is absent is as the process-wide limits have it, and nothing widens these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections that a proxy has open at the listener, on all its threads.
+    pub connections: Option<u64>,
+    /// Requests that one connection may bring.
+    pub requests_per_connection: Option<u64>,
+    /// Bytes of a request's head (HTTP/1: all lines; HTTP/2: the decoded header list).
+    pub header_bytes: Option<u64>,
+    /// Header fields of a request.
+    pub headers: Option<u64>,
+    /// HTTP/2 streams that a connection may have open.
+    pub streams: Option<u64>,
+    /// Bytes of a request's body.
+    pub body_bytes: Option<u64>,
+}
+
+/// A field of [`ClientLimits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientLimit {
+    /// [`ClientLimits::connections`]
+    Connections,
+    /// [`ClientLimits::requests_per_connection`]
+    RequestsPerConnection,
+    /// [`ClientLimits::header_bytes`]
+    HeaderBytes,
+    /// [`ClientLimits::headers`]
+    Headers,
+    /// [`ClientLimits::streams`]
+    Streams,
+    /// [`ClientLimits::body_bytes`]
+    BodyBytes,
+}
+
 // === impl ClientTreatment ===
 
 impl ClientTreatment {
     /// What it asks of a proxy.
     pub(super) fn requires(&self) -> impl Iterator<Item = Capability> {
         let timeouts = (self.timeouts != ClientTimeouts::default()).then_some(Capability::ClientTimeouts);
-        timeouts.into_iter()
+        let limits = (self.limits != ClientLimits::default()).then_some(Capability::ClientLimits);
+        timeouts.into_iter().chain(limits)
     }
 
     /// Whether it says nothing.
@@ -76,6 +114,58 @@ impl ClientTimeout {
     /// Whether a listener may wait so long: whole seconds, since proxies look once a second.
     pub fn allows(self, timeout: Duration) -> bool {
         timeout.subsec_nanos() == 0 && timeout >= Duration::from_secs(1) && timeout <= self.longest()
+    }
+}
+
+// === impl ClientLimit ===
+
+impl ClientLimit {
+    /// Every field.
+    pub const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::RequestsPerConnection,
+        Self::HeaderBytes,
+        Self::Headers,
+        Self::Streams,
+        Self::BodyBytes,
+    ];
+
+    /// The values that it may have.
+    pub const fn range(self) -> RangeInclusive<u64> {
+        match self {
+            Self::Connections | Self::RequestsPerConnection => 1..=1_000_000,
+            Self::HeaderBytes => 1024..=64 * 1024,
+            Self::Headers | Self::Streams => 1..=100,
+            Self::BodyBytes => 1..=1 << 40,
+        }
+    }
+}
+
+// === impl ClientLimits ===
+
+impl ClientLimits {
+    /// One of them.
+    pub fn get(&self, limit: ClientLimit) -> Option<u64> {
+        match limit {
+            ClientLimit::Connections => self.connections,
+            ClientLimit::RequestsPerConnection => self.requests_per_connection,
+            ClientLimit::HeaderBytes => self.header_bytes,
+            ClientLimit::Headers => self.headers,
+            ClientLimit::Streams => self.streams,
+            ClientLimit::BodyBytes => self.body_bytes,
+        }
+    }
+
+    /// The same to be set.
+    pub fn get_mut(&mut self, limit: ClientLimit) -> &mut Option<u64> {
+        match limit {
+            ClientLimit::Connections => &mut self.connections,
+            ClientLimit::RequestsPerConnection => &mut self.requests_per_connection,
+            ClientLimit::HeaderBytes => &mut self.header_bytes,
+            ClientLimit::Headers => &mut self.headers,
+            ClientLimit::Streams => &mut self.streams,
+            ClientLimit::BodyBytes => &mut self.body_bytes,
+        }
     }
 }
 

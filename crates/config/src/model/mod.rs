@@ -31,7 +31,7 @@ pub use address_source::AddressSource;
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
-pub use client_treatment::{ClientTimeout, ClientTimeouts, ClientTreatment};
+pub use client_treatment::{ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment};
 pub use filter::*;
 pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,

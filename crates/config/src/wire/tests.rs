@@ -198,6 +198,26 @@ fn a_listener_that_learns_where_clients_are_as_only_a_newer_controller_knows_is_
 }
 
 #[test]
+fn a_listener_that_treats_clients_as_only_a_newer_controller_knows_is_closed() {
+    let listener = one(arbitrary::listener().prop_filter("one that can be closed", |it| it.close("x").is_some()));
+    let said: [fn(&mut proto::Listener); 4] = [
+        |it| it.client_timeouts = Some(proto::ClientTimeouts { idle: Some(0), ..Default::default() }),
+        |it| it.client_timeouts = Some(proto::ClientTimeouts { handshake: Some(61), ..Default::default() }),
+        |it| it.client_limits = Some(proto::ClientLimits { headers: Some(0), ..Default::default() }),
+        |it| it.client_limits = Some(proto::ClientLimits { header_bytes: Some(1 << 20), ..Default::default() }),
+    ];
+    for (index, says) in said.into_iter().enumerate() {
+        let Kind::Listener(mut written) = message(&Resource::Listener(Arc::new(listener.clone()))) else {
+            unreachable!("a listener")
+        };
+        says(&mut written);
+        let decoded = decode(proto::Resource { kind: Some(Kind::Listener(written)) }.encode_to_vec().into());
+        let Ok(Resource::Listener(it)) = decoded else { panic!("{index}: {decoded:?}") };
+        assert!(it.closed.is_some() && it.treatment.is_none(), "{index}: {it:?}");
+    }
+}
+
+#[test]
 fn a_filter_of_a_newer_controller_is_kept_as_it_came_and_stands_in_its_place() {
     let Kind::Route(mut route) = message(&Resource::Route(Arc::new(one(
         arbitrary::route().prop_filter("rules", |it| !it.rules.is_empty())

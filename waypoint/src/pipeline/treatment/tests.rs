@@ -2,8 +2,10 @@
 
 use crate::fixtures::{attachment, listener, prefix, route, rule};
 use crate::testing::{MemoryClient, MemoryProxy, backend, endpoint};
+use crate::wire::Version;
+use bytes::Bytes;
 use fairway_config::model::{
-    AppProtocol, ClientTimeouts, ClientTreatment, Listener, Resource, Route,
+    AppProtocol, ClientLimits, ClientTimeouts, ClientTreatment, Listener, Resource, Route,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -90,7 +92,7 @@ fn waits(head: u64, idle: u64, body: u64) -> ClientTreatment {
     let (request_headers, request_body) = (seconds(head), seconds(body));
     let timeouts =
         ClientTimeouts { request_headers, request_body, idle: seconds(idle), ..ClientTimeouts::default() };
-    ClientTreatment { timeouts }
+    ClientTreatment { timeouts, ..ClientTreatment::default() }
 }
 
 /// Until the Host is known, the longest of the port's listeners holds; then that of the listener that takes the request.
@@ -140,4 +142,163 @@ async fn a_body_that_is_waited_for_has_the_time_of_its_listener() {
         })
         .await;
     }
+}
+
+fn limits(limits: ClientLimits) -> ClientTreatment {
+    ClientTreatment { limits, ..ClientTreatment::default() }
+}
+
+/// The status of an answer; 0 if there is none.
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or_default()
+}
+
+async fn ask(proxy: &MemoryProxy, request: &str) -> String {
+    let mut stream = proxy.connect(MemoryClient::default());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_larger_than_its_listener_lets_it_be_is_answered_with_431() {
+    let of_fields = ClientLimits { headers: Some(4), ..ClientLimits::default() };
+    let of_bytes = ClientLimits { header_bytes: Some(1024), ..ClientLimits::default() };
+    let with = |host: &str, more: &str| format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
+    // Host, Connection and so many more; a line that fills the head to the byte.
+    let fields = |count: usize| "x-a: 1\r\n".repeat(count);
+    let filled = |host: &str, bytes: usize| {
+        let rest = bytes - with(host, "x-long: \r\n").len();
+        format!("x-long: {}\r\n", "a".repeat(rest))
+    };
+    for (treatment, host, more, expected) in [
+        (of_fields, "a.ex", fields(2), 200),
+        (of_fields, "a.ex", fields(3), 431),
+        (of_fields, "b.ex", fields(3), 200),
+        (of_bytes, "a.ex", filled("a.ex", 1024), 200),
+        (of_bytes, "a.ex", filled("a.ex", 1025), 431),
+        (of_bytes, "b.ex", filled("b.ex", 1025), 200),
+    ] {
+        let (proxy, heard) = start(limits(treatment), None);
+        run(proxy, async |proxy| {
+            let answer = ask(proxy, &with(host, &more)).await;
+            assert_eq!(status(&answer), expected, "{treatment:?} {host} {}: {answer}", more.len());
+            assert_eq!(heard.borrow().is_empty(), expected != 200, "{host}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_longer_than_its_listener_lets_it_be_is_answered_with_413_and_never_looks_whole() {
+    let ten = ClientLimits { body_bytes: Some(10), ..ClientLimits::default() };
+    let said = |host: &str, length: usize| {
+        let body = "a".repeat(length);
+        format!("POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    // The endpoint waits for the end of such a body.
+    let chunked = |host: &str, chunks: &[&str]| {
+        let chunks: String = chunks.iter().map(|it| format!("{:x}\r\n{it}\r\n", it.len())).collect();
+        format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\nx-wait: 1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+        )
+    };
+    for (request, expected, reached) in [
+        (said("a.ex", 10), 200, true),
+        (said("a.ex", 11), 413, false),
+        (said("b.ex", 11), 200, true),
+        (chunked("a.ex", &["aaaaa", "aaaaaa"]), 413, true),
+        (chunked("a.ex", &["aaaaaaaaaaa"]), 413, true),
+    ] {
+        let (proxy, heard) = start(limits(ten), None);
+        run(proxy, async |proxy| {
+            let answer = ask(proxy, &request).await;
+            assert_eq!(status(&answer), expected, "{request}: {answer}");
+            let heard = String::from_utf8_lossy(&heard.borrow()).into_owned();
+            assert!(reached || heard.is_empty(), "{request}: {heard}");
+            let is_whole = heard.ends_with("0\r\n\r\n");
+            assert!(expected != 413 || !is_whole, "{request}: {heard}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_a_body_that_is_too_long_is_answered_with_413_and_the_other_streams_go_on() {
+    let ten = ClientLimits { body_bytes: Some(10), streams: Some(7), ..ClientLimits::default() };
+    let (proxy, heard) = start(limits(ten), None);
+    run(proxy, async |proxy| {
+        let version = Some(Version::Http2);
+        let stream = proxy.connect(MemoryClient { version, ..MemoryClient::default() });
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        spawn_local(connection);
+        let mut ask = async |wait: bool, length: Option<usize>, pieces: &[usize]| {
+            let mut request = http::Request::post("http://a.ex/");
+            if wait {
+                request = request.header("x-wait", "1");
+            }
+            if let Some(length) = length {
+                request = request.header("content-length", length);
+            }
+            let mut ready = client.clone().ready().await.unwrap();
+            let (response, mut body) = ready.send_request(request.body(()).unwrap(), false).unwrap();
+            for (index, piece) in pieces.iter().enumerate() {
+                let is_last = index + 1 == pieces.len();
+                let _ = body.send_data(Bytes::from(vec![b'a'; *piece]), is_last);
+            }
+            client = ready;
+            response.await.map(|it| it.status().as_u16())
+        };
+        assert_eq!(ask(false, Some(11), &[11]).await.unwrap(), 413);
+        assert!(heard.borrow().is_empty(), "its length says it");
+        assert_eq!(ask(false, Some(10), &[10]).await.unwrap(), 200);
+        assert_eq!(ask(false, None, &[5, 5]).await.unwrap(), 200);
+        let before = heard.borrow().len();
+        assert_eq!(ask(true, None, &[5, 6]).await.unwrap(), 413);
+        let more = String::from_utf8_lossy(&heard.borrow()[before..]).into_owned();
+        assert!(!more.ends_with("0\r\n\r\n"), "{more}");
+        assert_eq!(client.current_max_send_streams(), 7);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_over_the_limit_of_its_listener_is_closed_and_counted_and_makes_room_when_it_ends() {
+    let one = ClientLimits { connections: Some(1), ..ClientLimits::default() };
+    let (proxy, _) = start(limits(one), None);
+    run(proxy, async |proxy| {
+        let mut first = proxy.connect(MemoryClient::default());
+        first.write_all(get("a.ex").as_bytes()).await.unwrap();
+        let mut some = [0; 64];
+        assert!(first.read(&mut some).await.unwrap() > 0);
+        let close = |host: &str| get(host).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        assert_eq!(ask(proxy, &close("a.ex")).await, "");
+        assert_eq!(status(&ask(proxy, &close("b.ex")).await), 200, "the other listener has no limit");
+        let mut registry = prometheus_client::registry::Registry::with_prefix("fairway");
+        registry.register_collector(Box::new(proxy.metrics()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("streams_refused_total{reason=\"connection_limit\"} 1"), "{text}");
+        // It counts once, whatever it asks for.
+        first.write_all(get("a.ex").as_bytes()).await.unwrap();
+        assert!(first.read(&mut some).await.unwrap() > 0);
+        drop(first);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(status(&ask(proxy, &close("a.ex")).await), 200);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_brings_so_many_requests_and_is_then_closed() {
+    let two = ClientLimits { requests_per_connection: Some(2), ..ClientLimits::default() };
+    let (proxy, _) = start(limits(two), None);
+    run(proxy, async |proxy| {
+        let answers = ask(proxy, &get("a.ex").repeat(3)).await.to_ascii_lowercase();
+        assert_eq!(answers.matches("http/1.1 200").count(), 2, "{answers}");
+        let last = answers.rfind("http/1.1").map(|at| &answers[at..]);
+        assert!(last.is_some_and(|it| it.contains("connection: close")), "{answers}");
+    })
+    .await;
 }

@@ -56,6 +56,9 @@ impl Defect {
                 let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
                 Some(Self::new(Reason::ClientPolicyTlsUnreadable, field, why, remedy))
             }
+            ClientField::Limits => {
+                Self::of_value(policy, field, "write a whole number within the bounds, without quotes")
+            }
             ClientField::Timeouts => {
                 Self::of_value(policy, field, "write a duration in whole seconds within the bounds, such as 30s")
             }
@@ -73,7 +76,7 @@ impl Defect {
     pub(super) fn of_nothing(policy: &ClientPolicy) -> Option<Self> {
         let says_nothing = !ClientField::ALL.into_iter().any(|it| policy.spec.has(it));
         let why = "the policy says nothing of clients".to_owned();
-        let remedy = "write clientAddress, tls, timeouts, or several of them";
+        let remedy = "write clientAddress, tls, timeouts or limits, or several of them";
         says_nothing.then(|| Self::new(Reason::ClientPolicyEmpty, "spec".to_owned(), why, remedy))
     }
 

@@ -288,7 +288,7 @@ fn consequence(field: ClientField, outcome: &FieldOutcome, object: &ObjectRef, b
         _ if held.is_empty() => {
             format!("; nothing follows from it at {object}, where it is about no listener that is served")
         }
-        ClientField::ClientAddress => {
+        ClientField::ClientAddress | ClientField::Limits => {
             format!("; until this is corrected, these listeners are closed: {}{beyond}", name(held))
         }
         ClientField::Tls => {
