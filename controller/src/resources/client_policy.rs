@@ -9,14 +9,15 @@ mod reading;
 mod source;
 mod status;
 mod timeouts;
+mod tls;
 
 pub use limits::{Http2OfClients, LimitsOfClients};
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
 pub use status::ClientPolicyStatus;
 pub use timeouts::TimeoutsOfClients;
+pub use tls::{CipherSuiteName, ClientTls, CurveName, MinTlsVersion};
 
-use fairway_config::model::TlsVersion;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,36 +102,6 @@ pub struct ClientAddress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
     pub header: Option<String>,
-}
-
-/// What of TLS is spoken with clients.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientTls {
-    /// The lowest version that is spoken.
-    pub min_version: MinTlsVersion,
-}
-
-/// The lowest version of TLS that is spoken.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MinTlsVersion {
-    /// TLS 1.2 and TLS 1.3.
-    #[serde(rename = "1.2")]
-    V1_2,
-    /// TLS 1.3 and nothing older.
-    #[serde(rename = "1.3")]
-    V1_3,
-}
-
-// === impl MinTlsVersion ===
-
-impl From<MinTlsVersion> for TlsVersion {
-    fn from(version: MinTlsVersion) -> Self {
-        match version {
-            MinTlsVersion::V1_2 => Self::V1_2,
-            MinTlsVersion::V1_3 => Self::V1_3,
-        }
-    }
 }
 
 /// Where the address of a client is from.

@@ -9,10 +9,11 @@ mod trust;
 
 use crate::kinds::for_each_kind;
 use crate::model::{
-    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
-    EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
+    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, CipherSuite, ConsumerWaypoint,
+    Endpoint,
+    EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, KeyExchangeGroup, Listener,
     ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
-    TlsTermination, TlsVersion, Workload,
+    TlsAlgorithms, TlsTermination, TlsVersion, Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -116,9 +117,18 @@ pub fn listener() -> impl Strategy<Value = Listener> {
 
 fn termination() -> impl Strategy<Value = TlsTermination> {
     let min_version = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
-    (vec(key(), 1..3), of(trust::clients()), min_version).prop_map(|(certificates, clients, min_version)| {
-        TlsTermination { certificates, clients, min_version }
-    })
+    let suites = proptest::sample::subsequence(CipherSuite::ALL, 0..=3);
+    let groups = proptest::sample::subsequence(KeyExchangeGroup::ALL, 0..=3);
+    let algorithms =
+        (suites, groups).prop_map(|(cipher_suites, groups)| TlsAlgorithms { cipher_suites, groups });
+    (vec(key(), 1..3), of(trust::clients()), min_version, algorithms).prop_map(
+        |(certificates, clients, min_version, algorithms)| TlsTermination {
+            certificates,
+            clients,
+            min_version,
+            algorithms,
+        },
+    )
 }
 
 /// A backend of every protocol, in the clear, over TLS, or unusable.

@@ -47,6 +47,7 @@ async fn gateway() -> Gateway {
             certificates: vec!["shop/wild".into()],
             clients: validation,
             min_version: Default::default(),
+            algorithms: Default::default(),
         };
         let protocol = match name {
             "bytes" => ListenerProtocol::TlsTerminate(termination),
@@ -136,6 +137,7 @@ async fn a_ticket_from_before_a_listener_judged_its_clients_is_worth_nothing_aft
         certificates: vec!["shop/wild".into()],
         clients: Some(validation),
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let listener = named("shop/gateway/open", Some(name), ListenerProtocol::Https(termination));
     gateway.proxy.apply(vec![Resource::Listener(Arc::new(listener))]).unwrap();

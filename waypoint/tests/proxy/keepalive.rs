@@ -134,6 +134,7 @@ async fn the_kernel_asks_every_silent_far_end_whether_it_is_still_there() {
         certificates: vec!["shop/wild".into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let of_listener = |protocol, server: &Server| {
         let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[server.address]);

@@ -10,7 +10,7 @@ use crate::provision::ProxyClass;
 use crate::resources::client_policy::ClientField;
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
 use crate::status::{Condition, reason};
-use fairway_config::model::{AddressSource, ClientTreatment, ObjectName, TlsVersion};
+use fairway_config::model::{AddressSource, ClientTreatment, ObjectName, TlsAlgorithms, TlsVersion};
 use fairway_incremental::{Query, Set};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ pub(in crate::compile) struct ClientSettings {
     pub fault: Option<AddressFault>,
     /// A policy of which nobody can say what it asks for. Then the listener is closed.
     pub unknown: Option<ObjectRef>,
-    /// The lowest version of TLS that it speaks with them, if it ends TLS, and the policy that says so.
-    pub tls: Option<(ObjectRef, TlsVersion)>,
+    /// The lowest version of TLS that it speaks with them and the algorithms, if it ends TLS, and the policy that says so.
+    pub tls: Option<(ObjectRef, TlsVersion, TlsAlgorithms)>,
     /// How it treats them in other ways.
     pub treatment: ClientTreatment,
     /// The policy that holds for its limits, if these cannot be understood. Then the listener is closed.
@@ -99,8 +99,8 @@ impl ClientSettings {
 pub(super) struct Asked {
     /// How a listener learns where its clients are; none if that cannot be understood.
     source: Option<AddressSource>,
-    /// The lowest version of TLS. What cannot be understood may have asked for the newest only.
-    min_version: TlsVersion,
+    /// The lowest version of TLS, and the algorithms. What cannot be understood may have asked for the newest only.
+    tls: (TlsVersion, TlsAlgorithms),
     /// What else. What cannot be understood is as [`client_treatment::asked`] has it.
     pub treatment: ClientTreatment,
     /// Whether its limits cannot be understood.
@@ -122,12 +122,12 @@ impl Query<Cluster> for Ask {
             Ok(Some(it)) => it.source().ok(),
             Err(_) => None,
         };
-        let min_version = match &policy.spec.tls {
-            Ok(it) => it.map(|it| it.min_version.into()).unwrap_or_default(),
-            Err(_) => TlsVersion::V1_3,
+        let tls = match &policy.spec.tls {
+            Ok(it) => it.clone().unwrap_or_default(),
+            Err(_) => (TlsVersion::V1_3, TlsAlgorithms::default()),
         };
         let (treatment, has_unknown_limits) = (client_treatment::asked(&policy.spec), policy.spec.limits.is_err());
-        Some(Arc::new(Asked { source, min_version, treatment, has_unknown_limits }))
+        Some(Arc::new(Asked { source, tls, treatment, has_unknown_limits }))
     }
 }
 
@@ -177,7 +177,7 @@ fn want(
         .map(|(policy, it)| client_address::want(reader, gateway, plan, &policy, it.source.as_ref()));
     let ends_tls = plan.protocol.is_some_and(Protocol::ends_tls);
     let of_tls = ends_tls.then(|| holder(reader, &places, ClientField::Tls)).flatten();
-    let tls = of_tls.map(|(policy, it)| (policy, it.min_version));
+    let tls = of_tls.map(|(policy, it)| (policy, it.tls.0, it.tls.1.clone()));
     let (mut treatment, mut treated_by, mut unlimited) = (ClientTreatment::default(), Vec::new(), None);
     for field in ClientField::OF_TREATMENT {
         let Some((policy, it)) = holder(reader, &places, field) else { continue };

@@ -51,7 +51,7 @@ impl Query<Cluster> for ClientsServed {
         let served = plans.unwrap_or_default().iter().filter(|it| it.programmed).map(|it| {
             let ClientSettings { policy, fault, unknown, tls, unlimited, treated_by, .. } =
                 report.client_settings(object, &it.name);
-            let (name, key, tls) = (it.name.clone(), it.key.clone(), tls.map(|(policy, _)| policy));
+            let (name, key, tls) = (it.name.clone(), it.key.clone(), tls.map(|(policy, ..)| policy));
             ServedListener { name, key, address: policy, fault, unknown, unlimited, tls, treated_by }
         });
         Arc::new(served.collect())

@@ -16,7 +16,7 @@ use crate::resources::access_policy::AccessMode;
 use crate::resources::{AccessPolicy, Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
     AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
-    TlsVersion,
+    TlsAlgorithms, TlsVersion,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
@@ -190,8 +190,8 @@ fn serve<'a>(
             made.put(BackendGateways(service.clone()), server.clone());
         }
         let clients = report.client_settings(object, &plan.name);
-        let min_version = clients.tls.map(|(_, it)| it).unwrap_or_default();
-        let Some(protocol) = protocol(plan, listener, min_version) else { continue };
+        let spoken = clients.tls.map(|(_, version, algorithms)| (version, algorithms)).unwrap_or_default();
+        let Some(protocol) = protocol(plan, listener, spoken) else { continue };
         let resource = Listener {
             key: plan.key.clone(),
             gateway: gateway.clone(),
@@ -233,12 +233,13 @@ fn serve<'a>(
 fn protocol(
     plan: &ListenerPlan,
     listener: &ListenerReport,
-    min_version: TlsVersion,
+    (min_version, algorithms): (TlsVersion, TlsAlgorithms),
 ) -> Option<ListenerProtocol> {
-    let termination = || TlsTermination {
+    let termination = move || TlsTermination {
         certificates: listener.certificates.iter().map(certificate::key).collect(),
         clients: listener.clients.clone(),
         min_version,
+        algorithms,
     };
     Some(match plan.protocol? {
         Protocol::Http => ListenerProtocol::Http,

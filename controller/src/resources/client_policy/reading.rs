@@ -2,7 +2,7 @@
 
 use super::{ClientAddress, ClientPolicyTarget, ClientTls, LimitsOfClients, TimeoutsOfClients};
 use crate::resources::unreadable::{Unreadable, passed_over};
-use fairway_config::model::{ClientLimits, ClientTimeouts};
+use fairway_config::model::{ClientLimits, ClientTimeouts, TlsAlgorithms, TlsVersion};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub struct Reading {
     /// How the address of a client is learned, if it says so, or why that cannot be understood: then its targets are closed.
     pub client_address: Result<Option<ClientAddress>, Unreadable>,
     /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
-    pub tls: Result<Option<ClientTls>, Unreadable>,
+    pub tls: Result<Option<(TlsVersion, TlsAlgorithms)>, Unreadable>,
     /// How long is waited for clients, if it says so, or why that cannot be understood: then as long as without a policy.
     pub timeouts: Result<Option<ClientTimeouts>, Unreadable>,
     /// How much clients may have, if it says so, or why that cannot be understood: then its targets are closed.
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Reading {
         Ok(Self {
             targets: targets.filter_map(target).collect(),
             client_address: part(&written, ClientField::ClientAddress),
-            tls: part(&written, ClientField::Tls),
+            tls: converted(&written, ClientField::Tls, ClientTls::to_model),
             timeouts: converted(&written, ClientField::Timeouts, TimeoutsOfClients::to_model),
             limits: converted(&written, ClientField::Limits, LimitsOfClients::to_model),
             unknown,
@@ -194,6 +194,8 @@ mod tests {
             (json!({ "minVersion": "1.1" }), "tls.minVersion"),
             (json!({ "minVersion": 1.3 }), "tls.minVersion"),
             (json!({ "minVersion": "1.3", "cipherSuites": [] }), "tls.cipherSuites"),
+            (json!({ "minVersion": "1.3", "cipherSuites": ["TLS_NULL"] }), "tls.cipherSuites[0]"),
+            (json!({ "minVersion": "1.3", "ciphers": [] }), "tls.ciphers"),
         ] {
             let reading = read(json!({ "clientAddress": { "source": "Connection" }, "tls": tls }));
             assert_eq!(reading.timeouts, Ok(None));

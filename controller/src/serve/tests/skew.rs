@@ -7,9 +7,9 @@ use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, ClientTimeouts,
+    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CipherSuite, ClientTimeouts,
     ClientLimits, ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
-    ResourceKind, Route, Rule, TlsTermination, TlsVersion,
+    ResourceKind, Route, Rule, TlsAlgorithms, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -172,6 +172,7 @@ async fn a_listener_that_a_proxy_cannot_serve_as_it_is_meant_is_closed_there_and
         certificates: vec!["shop/tls".into()],
         clients: None,
         min_version: TlsVersion::default(),
+        algorithms: Default::default(),
     };
     for (protocol, closed_as) in [
         (ListenerProtocol::Http, ListenerProtocol::Http),
@@ -227,9 +228,10 @@ fn bindings(resources: &[Resource]) -> Vec<(String, usize)> {
 /// Whatever the proxy lacks, and also where it says that it holds all of it as it is written.
 #[tokio::test(start_paused = true)]
 async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens_again() {
-    let tls = |min_version| {
+    let tls = |min_version, cipher_suites| {
         let certificates = vec!["shop/tls".into()];
-        ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version })
+        let algorithms = TlsAlgorithms { cipher_suites, groups: vec![] };
+        ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version, algorithms })
     };
     let believing = |address_source| {
         let Resource::Listener(plain) = http() else { panic!("a listener") };
@@ -263,7 +265,11 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
         (Resource::Listener(Arc::new(limited)), Capability::LocalLimits),
-        (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
+        (listener("shop/gw", "http", tls(TlsVersion::V1_3, vec![])), Capability::TlsMinVersion),
+        (
+            listener("shop/gw", "http", tls(TlsVersion::V1_2, vec![CipherSuite::Aes256GcmSha384])),
+            Capability::TlsAlgorithms,
+        ),
         (filtered(Filter::Unresolved("x".into())), Capability::ListenerFilters),
         (filtered(asking.clone()), Capability::ListenerFilters),
         (filtered(asking), Capability::ExternalAuth),

@@ -50,6 +50,8 @@ macro_rules! capabilities {
             AddressSource = "listener.address-source", Later;
             /// [`TlsTermination::min_version`](super::TlsTermination::min_version), other than TLS 1.2.
             TlsMinVersion = "listener.tls-min-version", Later;
+            /// [`TlsTermination::algorithms`](super::TlsTermination::algorithms): cipher suites and groups.
+            TlsAlgorithms = "listener.tls-algorithms", Later;
             /// [`ClientTreatment::timeouts`](super::ClientTreatment::timeouts): how long a listener waits for its clients.
             ClientTimeouts = "listener.client-timeouts", Later;
             /// [`ClientTreatment::limits`](super::ClientTreatment::limits): what a listener lets its clients have.

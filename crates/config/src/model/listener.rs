@@ -5,6 +5,7 @@ use super::reference::{of_authorization, of_limits, of_target};
 use super::{
     AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientTreatment, ClientValidation, Filter,
     HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    TlsAlgorithms,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -78,6 +79,8 @@ pub struct TlsTermination {
     pub clients: Option<ClientValidation>,
     /// The lowest version that is spoken.
     pub min_version: TlsVersion,
+    /// The algorithms that are spoken.
+    pub algorithms: TlsAlgorithms,
 }
 
 /// A version of TLS.
@@ -105,8 +108,10 @@ impl ListenerProtocol {
 // === impl TlsTermination ===
 
 impl TlsTermination {
-    fn requires(&self) -> Option<Capability> {
-        (self.min_version != TlsVersion::default()).then_some(Capability::TlsMinVersion)
+    fn requires(&self) -> impl Iterator<Item = Capability> {
+        let version = (self.min_version != TlsVersion::default()).then_some(Capability::TlsMinVersion);
+        let algorithms = (!self.algorithms.is_empty()).then_some(Capability::TlsAlgorithms);
+        version.into_iter().chain(algorithms)
     }
 }
 
@@ -149,7 +154,7 @@ impl Requires for Listener {
     fn requires(&self) -> Capabilities {
         let mut required = that_guards(&self.authorizations, &self.limits);
         required.extend(self.address_source.requires());
-        required.extend(self.protocol.termination().and_then(TlsTermination::requires));
+        required.extend(self.protocol.termination().into_iter().flat_map(TlsTermination::requires));
         required.extend(self.treatment.iter().flat_map(|it| it.requires()));
         required.extend(self.filters.first().map(|_| Capability::ListenerFilters));
         required.extend(self.filters.iter().map(of_filter));

@@ -23,6 +23,7 @@ mod reference;
 mod route;
 mod segments;
 mod service;
+mod tls_algorithms;
 mod trust;
 mod validity;
 mod workload;
@@ -51,6 +52,7 @@ pub use route::{
     WeightedBackend,
 };
 pub use service::{ConsumerWaypoint, Service, ServicePort};
+pub use tls_algorithms::{CipherSuite, KeyExchangeGroup, TlsAlgorithms};
 pub use trust::{
     BackendSecurity, BackendTls, BackendTrust, ClientValidation, InvalidBundle, SubjectName, TrustBundle,
     WithoutCertificate,

@@ -2,7 +2,9 @@
 
 use super::invalid::{Invalid, each, optional, required};
 use super::{address_source, client_treatment, filter, trust, value};
-use crate::model::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
+use crate::model::{
+    CipherSuite, KeyExchangeGroup, Listener, ListenerProtocol, TlsAlgorithms, TlsTermination, TlsVersion,
+};
 use crate::proto::{self, listener::Protocol};
 use std::sync::Arc;
 
@@ -50,6 +52,8 @@ fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
             TlsVersion::V1_3 => proto::TlsVersion::TlsVersion13,
         }
         .into(),
+        cipher_suites: tls.algorithms.cipher_suites.iter().map(|it| it.number().into()).collect(),
+        groups: tls.algorithms.groups.iter().map(|it| it.number().into()).collect(),
     }
 }
 
@@ -57,6 +61,11 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
     if message.certificates.is_empty() {
         return Err(Invalid::new("certificates", "there has to be one"));
     }
+    // With one that is not known the listener is closed: `knows_algorithms`.
+    let algorithms = TlsAlgorithms {
+        cipher_suites: message.cipher_suites.iter().filter_map(|it| cipher_suite(*it)).collect(),
+        groups: message.groups.iter().filter_map(|it| group(*it)).collect(),
+    };
     Ok(TlsTermination {
         certificates: each(message.certificates, "certificates", value::key)?,
         clients: optional(message.clients, "clients", trust::decode_clients)?,
@@ -65,11 +74,32 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
             Ok(proto::TlsVersion::TlsVersion13) => TlsVersion::V1_3,
             Err(_) => return Err(Invalid::unknown_value("min_version", message.min_version)),
         },
+        algorithms,
     })
+}
+
+fn cipher_suite(number: u32) -> Option<CipherSuite> {
+    CipherSuite::of_number(u16::try_from(number).ok()?)
+}
+
+fn group(number: u32) -> Option<KeyExchangeGroup> {
+    KeyExchangeGroup::of_number(u16::try_from(number).ok()?)
+}
+
+/// Whether this program knows all algorithms of TLS that a listener shall speak.
+fn knows_algorithms(message: &proto::Listener) -> bool {
+    match &message.protocol {
+        Some(Protocol::Https(tls) | Protocol::TlsTerminate(tls)) => {
+            tls.cipher_suites.iter().all(|it| cipher_suite(*it).is_some())
+                && tls.groups.iter().all(|it| group(*it).is_some())
+        }
+        _ => true,
+    }
 }
 
 pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
     let treatment = client_treatment::decode(&message);
+    let knows_algorithms = knows_algorithms(&message);
     let source = address_source::decode(message.address_source).map_err(|it| it.within("address_source"))?;
     let listener = Listener {
         key: value::key(message.key).map_err(|it| it.within("key"))?,
@@ -89,7 +119,8 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
     };
     // Nobody can say where its clients are, or how they are to be treated, so nobody is served.
     let (field, why) = match (source, treatment) {
-        (Some(_), Some(_)) => return Ok(listener),
+        (Some(_), Some(_)) if knows_algorithms => return Ok(listener),
+        (Some(_), Some(_)) => ("tls", "speaks TLS"),
         (None, _) => ("address_source", "learns where clients are"),
         (_, None) => ("client_treatment", "treats clients"),
     };

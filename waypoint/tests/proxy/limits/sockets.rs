@@ -125,6 +125,7 @@ async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
         certificates: vec!["shop/a".into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let resources = vec![
         Resource::Listener(Arc::new(listener(ListenerProtocol::Https(termination)))),

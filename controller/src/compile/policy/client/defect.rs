@@ -52,7 +52,7 @@ impl Defect {
             },
             ClientField::Tls => {
                 let it = policy.spec.tls.as_ref().err()?;
-                let remedy = "write `minVersion: \"1.2\"` or `\"1.3\"`, in quotes";
+                let remedy = "write `minVersion: \"1.2\"` or `\"1.3\"`, in quotes, and algorithms by the names in the CRD, one of TLS 1.3 among the cipherSuites";
                 let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
                 Some(Self::new(Reason::ClientPolicyTlsUnreadable, field, why, remedy))
             }
