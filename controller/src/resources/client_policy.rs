@@ -4,6 +4,8 @@
 //! A policy that cannot be read must not be as one that is not there: it is read as [`Reading`], which is never an error, and where
 //! it cannot be understood where clients are, its targets are closed.
 
+mod headers;
+mod keepalive;
 mod limits;
 mod reading;
 mod source;
@@ -11,6 +13,8 @@ mod status;
 mod timeouts;
 mod tls;
 
+pub use headers::{ClientCertificateHeader, RequestId, UnderscoresInHeaders};
+pub use keepalive::KeepaliveOfClients;
 pub use limits::{Http2OfClients, LimitsOfClients};
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
@@ -44,7 +48,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls) || has(self.timeouts) || has(self.limits)").message("a policy says something of clients"))]
+#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls) || has(self.timeouts) || has(self.limits) || has(self.clientCertificateHeader) || has(self.requestID) || has(self.underscores) || has(self.keepalive)").message("a policy says something of clients"))]
 pub struct ClientPolicySpec {
     /// The Gateways and ListenerSets whose listeners it is about, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -62,6 +66,22 @@ pub struct ClientPolicySpec {
     /// How much clients may have. It narrows the limits of the whole proxy, and widens none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsOfClients>,
+    /// Set tells endpoints in X-Forwarded-Client-Cert whose certificate the client has shown, where certificates of clients are
+    /// validated. What clients say there themselves is dropped in any case. Without it Drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_header: Option<ClientCertificateHeader>,
+    /// Whose X-Request-Id holds. Keep: that of the client, if it is one word of at most 64 characters. Generate: a new one, but for
+    /// those of the proxies that are believed in clientAddress where they speak HTTP. New ones are UUIDs of version 7, which sort by their
+    /// time. Without it each request gets a new one of version 4.
+    #[serde(default, rename = "requestID", skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
+    /// What becomes of headers with an underscore in their names, which some servers take for a hyphen. Keep: they go on, but for those
+    /// that would be taken for a header that matters. Drop: they are taken out. Refuse: 400. Without it Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underscores: Option<UnderscoresInHeaders>,
+    /// When the kernel asks a silent client whether it is still there (TCP keepalive). What is left out is as without a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<KeepaliveOfClients>,
 }
 
 /// A Gateway or a ListenerSet, or one of its listeners.

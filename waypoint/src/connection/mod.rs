@@ -332,6 +332,11 @@ impl Connection {
         is_taken
     }
 
+    /// Whether a listener of its port treats clients in a way of its own.
+    pub fn is_treated(&self) -> bool {
+        self.treatment.borrow().is_some()
+    }
+
     /// How it is treated; none where nobody says so.
     pub fn treatment(&self) -> Option<Arc<ClientTreatment>> {
         self.treatment.borrow().clone()

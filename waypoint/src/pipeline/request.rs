@@ -14,7 +14,7 @@ use super::response::Received;
 use super::sender::{AddressLookup, Sender};
 use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
-use super::treatment::Treating;
+use super::treatment::{self, Treating};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Interim, Recording, Stream};
 use crate::connection::Order;
@@ -26,8 +26,7 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::wire::Version;
 use crate::worker::Serving;
-use fairway_config::model::{BackendTarget, CertificateKey};
-use fairway_telemetry::Trust;
+use fairway_config::model::{BackendTarget, CertificateKey, Underscores};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -92,9 +91,7 @@ pub async fn serve(
         }
         let (options, sender) = read_head(&client, &serving, &mut parts, interim, &mut exchange)?;
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, sender.forwarded_for());
-        // Who proved an identity of the mesh is believed what the request's id is.
-        let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
-        exchange.identify(&mut parts.headers, trust);
+        treatment::identify(&sender, &mut parts, &mut exchange);
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&sender, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
@@ -307,7 +304,9 @@ async fn forward(
         Body::Empty
     } else {
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let stream = Stream::new(incoming, at_edge, chain.owned(sender.header())).limited_to(most);
+        let no_underscores = sender.treatment().is_some_and(|it| it.underscores != Underscores::Keep);
+        let owned = chain.owned(sender.header()).with_underscored(no_underscores);
+        let stream = Stream::new(incoming, at_edge, owned).limited_to(most);
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);

@@ -4,19 +4,27 @@ use super::request::Stop;
 use super::sender::Sender;
 use super::{Client, Origin, Reason, head};
 use crate::connection::Order;
+use crate::header_names::{has_underscore, remove_underscored};
 use crate::l4::L4Refusal;
 use crate::route::read_host;
 use crate::table::{BoundListener, ListenerSet};
 use crate::telemetry::{Exchange, StreamKind, StreamRecord};
 use crate::worker::Serving;
-use fairway_config::model::ClientTreatment;
+use fairway_config::model::{
+    AddressSource, CertificateHeader, ClientTreatment, RequestIds, Underscores,
+};
+use fairway_telemetry::Trust;
+use http::HeaderName;
 use http::request::Parts;
+
+const CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// The listeners of a request, one of which treats clients in a way of its own, and what its head is before anything is taken out of it.
 pub(super) struct Treating<'t> {
     set: &'t ListenerSet,
     bytes: usize,
     fields: usize,
+    has_underscores: bool,
 }
 
 // === impl Treating ===
@@ -26,7 +34,12 @@ impl<'t> Treating<'t> {
     pub(super) fn of(serving: &'t Serving, client: &Client, parts: &Parts) -> Option<Self> {
         let Origin::Gateway { port, .. } = client.origin else { return None };
         let set = serving.ports.listeners(port).filter(|it| it.treatment().is_some())?;
-        Some(Self { set, bytes: head::size(parts, client.version), fields: parts.headers.len() })
+        Some(Self {
+            set,
+            bytes: head::size(parts, client.version),
+            fields: parts.headers.len(),
+            has_underscores: parts.headers.keys().any(has_underscore),
+        })
     }
 
     /// Treats a request as the listener does that takes it, whose head has been read.
@@ -50,7 +63,17 @@ impl<'t> Treating<'t> {
         let Some(treatment) = treatment else { return Ok(()) };
         exchange.treat_as(treatment);
         count(sender.client, bound, treatment, exchange)?;
-        Ok(self.check_head(treatment)?)
+        self.check_head(treatment)?;
+        if treatment.underscores == Underscores::Drop && self.has_underscores {
+            remove_underscored(&mut parts.headers);
+        }
+        // What the client says there is gone by now.
+        if treatment.certificate_header == CertificateHeader::Set
+            && let Some(certificate) = &sender.client.certificate
+        {
+            parts.headers.insert(CERTIFICATE, (**certificate).clone());
+        }
+        Ok(())
     }
 
     fn check_head(&self, treatment: &ClientTreatment) -> Result<(), Reason> {
@@ -61,7 +84,36 @@ impl<'t> Treating<'t> {
         if exceeds(self.bytes, treatment.limits.header_bytes) {
             return Err(Reason::HeadTooLarge);
         }
+        if treatment.underscores == Underscores::Refuse && self.has_underscores {
+            return Err(Reason::BadField);
+        }
         Ok(())
+    }
+}
+
+/// Gives a request its id.
+pub(super) fn identify(sender: &Sender<'_>, parts: &mut Parts, exchange: &mut Exchange) {
+    // Who proved an identity of the mesh is believed what the request's id is.
+    let is_of_mesh = sender.client.identity.is_some();
+    let trust = |is_trusted| if is_trusted { Trust::Keep } else { Trust::Replace };
+    let headers = &mut parts.headers;
+    match sender.treatment().map(|it| it.request_ids) {
+        None | Some(RequestIds::BuiltIn) => exchange.identify(headers, trust(is_of_mesh)),
+        Some(RequestIds::Keep) => exchange.identify_in_time(headers, Trust::Keep),
+        Some(RequestIds::Generate) => {
+            exchange.identify_in_time(headers, trust(is_of_mesh || comes_of_trusted_proxy(sender)));
+        }
+    }
+}
+
+/// Whether a proxy has sent a request that is believed where clients are, and that has read it: not one that has said it before all bytes.
+fn comes_of_trusted_proxy(sender: &Sender<'_>) -> bool {
+    let source = sender.listener.map(|it| &it.listener.address_source);
+    match (source, sender.client.far()) {
+        (Some(AddressSource::ForwardedFor(trusted) | AddressSource::Header { trusted, .. }), Some(far)) => {
+            trusted.contains(far.peer)
+        }
+        _ => false,
     }
 }
 

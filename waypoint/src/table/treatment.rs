@@ -4,7 +4,9 @@
 //! listeners that share the socket, and one that says nothing counts as it is without a policy.
 
 use super::listeners::BoundListener;
-use fairway_config::model::{ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment};
+use fairway_config::model::{
+    ClientKeepalive, ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment,
+};
 use std::sync::Arc;
 
 /// The widest of each setting of these listeners; none where none of them says anything. Listeners that are closed have no say.
@@ -20,7 +22,9 @@ pub(super) fn widest(listeners: &[Arc<BoundListener>]) -> Option<Arc<ClientTreat
     }
     let all: Vec<ClientTreatment> =
         open().map(|it| it.treatment.as_deref().cloned().unwrap_or_default()).collect();
-    Some(Arc::new(ClientTreatment { timeouts: longest(&all), limits: largest(&all) }))
+    let (timeouts, limits, keepalive) = (longest(&all), largest(&all), most_patient(&all));
+    // The rest is of requests, and of these the listener is known.
+    Some(Arc::new(ClientTreatment { timeouts, limits, keepalive, ..ClientTreatment::default() }))
 }
 
 fn longest(all: &[ClientTreatment]) -> ClientTimeouts {
@@ -33,6 +37,19 @@ fn longest(all: &[ClientTreatment]) -> ClientTimeouts {
         *longest.get_mut(timeout) = of_each.max().filter(|_| is_said);
     }
     longest
+}
+
+fn most_patient(all: &[ClientTreatment]) -> ClientKeepalive {
+    let built_in = ClientKeepalive::BUILT_IN;
+    let each = || all.iter().map(|it| it.keepalive);
+    if each().all(|it| it == ClientKeepalive::default()) {
+        return ClientKeepalive::default();
+    }
+    ClientKeepalive {
+        idle: each().filter_map(|it| it.idle.or(built_in.idle)).max(),
+        interval: each().filter_map(|it| it.interval.or(built_in.interval)).max(),
+        probes: each().filter_map(|it| it.probes.or(built_in.probes)).max(),
+    }
 }
 
 /// What is counted for a listener by itself is not among them: nobody knows yet whose it is.
@@ -94,6 +111,14 @@ mod tests {
         assert_eq!(of_port(&[Ok(None), Ok(None)]), None);
         assert_eq!(of_port(&[Ok(None), Err(())]), None);
         assert_eq!(of_port(&[Err(())]), None);
+        let patient = |probes| {
+            let keepalive = ClientKeepalive { probes, ..ClientKeepalive::default() };
+            Ok(Some(ClientTreatment { keepalive, ..ClientTreatment::default() }))
+        };
+        for (probes, expected) in [(2, 3), (5, 5)] {
+            let widest = of_port(&[patient(Some(probes)), Ok(None)]).unwrap();
+            assert_eq!(widest.keepalive, ClientKeepalive { probes: Some(expected), ..ClientKeepalive::BUILT_IN });
+        }
         let alone = says(Some(9), Some(9));
         assert_eq!(of_port(&[Ok(Some(alone.clone()))]), Some(alone), "what is counted by itself, too");
     }

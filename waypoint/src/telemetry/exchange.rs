@@ -75,6 +75,11 @@ impl Exchange {
         self.record.identify(headers, trust);
     }
 
+    /// Gives the request its id; a new one sorts by its time.
+    pub fn identify_in_time(&mut self, headers: &mut HeaderMap, trust: Trust) {
+        self.record.identify_in_time(headers, trust);
+    }
+
     /// The rule that takes it, or the backend that was chosen. The last call counts.
     pub fn matched(&mut self, series: &Series<RequestLabels>) {
         self.record.matched(series);

@@ -2,6 +2,7 @@
 
 use super::client_address::{self, AddressFault};
 use super::protocol::Protocol;
+use super::listener::ListenerReport;
 use super::{GatewayReport, ListenerPlan, client_treatment, opening};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
@@ -10,7 +11,7 @@ use crate::provision::ProxyClass;
 use crate::resources::client_policy::ClientField;
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
 use crate::status::{Condition, reason};
-use fairway_config::model::{AddressSource, ClientTreatment, ObjectName, TlsAlgorithms, TlsVersion};
+use fairway_config::model::{AddressSource, ClientTreatment, ObjectName, TlsAlgorithms, TlsVersion, WithoutCertificate};
 use fairway_incremental::{Query, Set};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,20 +149,30 @@ pub(super) fn decide(
     if !objects.into_iter().any(|it| reader.count(&ClientsAt(it)) > 0) {
         return settings;
     }
-    let mut listeners: Vec<(ObjectRef, &ListenerPlan)> =
-        report.plan.listeners.iter().map(|it| (own.clone(), it)).collect();
+    // With each whether it validates the certificates of its clients.
+    let mut all: Vec<((ObjectRef, &ListenerPlan), bool)> = Vec::new();
+    let of_own = report.plan.listeners.iter().zip(&report.listeners);
+    all.extend(of_own.map(|(plan, it)| ((own.clone(), plan), validates(it))));
     for set in sets {
-        let plans = report.sets.get(set).map(|it| it.plan.listeners.iter()).into_iter().flatten();
-        listeners.extend(plans.map(|it| (ObjectRef::from_name(Kind::ListenerSet, set), it)));
+        let Some(of_set) = report.sets.get(set) else { continue };
+        let object = ObjectRef::from_name(Kind::ListenerSet, set);
+        let of_set = of_set.plan.listeners.iter().zip(&of_set.listeners);
+        all.extend(of_set.map(|(plan, it)| ((object.clone(), plan), validates(it))));
     }
-    listeners.retain(|(object, plan)| plan.programmed || *object == own);
+    all.retain(|((object, plan), _)| plan.programmed || *object == own);
     let mut wanted: Vec<ClientSettings> =
-        listeners.iter().map(|(object, plan)| want(reader, &own, object, plan)).collect();
+        all.iter().map(|((object, plan), validates)| want(reader, &own, object, plan, *validates)).collect();
+    let listeners: Vec<(ObjectRef, &ListenerPlan)> = all.into_iter().map(|(it, _)| it).collect();
     opening::share_ports(&own, &listeners, &mut wanted);
     for ((object, plan), it) in listeners.iter().zip(wanted).filter(|((_, plan), _)| plan.programmed) {
         settings.insert((object.clone(), plan.name.clone()), it);
     }
     settings
+}
+
+/// Whether a client without a valid certificate is refused.
+fn validates(listener: &ListenerReport) -> bool {
+    listener.clients.as_ref().is_some_and(|it| it.without == WithoutCertificate::Refused)
 }
 
 /// What the policies that hold for a listener ask for there.
@@ -170,6 +181,7 @@ fn want(
     gateway: &ObjectRef,
     object: &ObjectRef,
     plan: &ListenerPlan,
+    validates: bool,
 ) -> ClientSettings {
     let places = places(gateway, object, &plan.name);
     let of_address = holder(reader, &places, ClientField::ClientAddress);
@@ -184,7 +196,7 @@ fn want(
         if field == ClientField::Limits && it.has_unknown_limits {
             unlimited = Some(policy.clone());
             treated_by.push((field, policy));
-        } else if client_treatment::applies(field, &it.treatment, plan.protocol) {
+        } else if client_treatment::applies(field, &it.treatment, plan.protocol, validates) {
             client_treatment::put(field, &it.treatment, &mut treatment);
             treated_by.push((field, policy));
         }

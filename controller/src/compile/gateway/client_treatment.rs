@@ -2,13 +2,18 @@
 
 use super::protocol::Protocol;
 use crate::resources::client_policy::{ClientField, Reading};
-use fairway_config::model::{ClientLimit, ClientTimeout, ClientTreatment};
+use fairway_config::model::{CertificateHeader, ClientLimit, ClientTimeout, ClientTreatment, Underscores};
 
 /// What a policy asks for. What cannot be understood is as without a policy where that is safe.
 pub(super) fn asked(policy: &Reading) -> ClientTreatment {
     ClientTreatment {
         timeouts: policy.timeouts.clone().ok().flatten().unwrap_or_default(),
         limits: policy.limits.clone().ok().flatten().unwrap_or_default(),
+        certificate_header: policy.client_certificate_header.clone().ok().flatten().unwrap_or_default(),
+        request_ids: policy.request_id.clone().ok().flatten().unwrap_or_default(),
+        // The strictest that it may have asked for.
+        underscores: policy.underscores.clone().unwrap_or(Some(Underscores::Refuse)).unwrap_or_default(),
+        keepalive: policy.keepalive.clone().ok().flatten().unwrap_or_default(),
     }
 }
 
@@ -17,12 +22,21 @@ pub(super) fn put(field: ClientField, asked: &ClientTreatment, listener: &mut Cl
     match field {
         ClientField::Timeouts => listener.timeouts = asked.timeouts,
         ClientField::Limits => listener.limits = asked.limits,
+        ClientField::CertificateHeader => listener.certificate_header = asked.certificate_header,
+        ClientField::RequestId => listener.request_ids = asked.request_ids,
+        ClientField::Underscores => listener.underscores = asked.underscores,
+        ClientField::Keepalive => listener.keepalive = asked.keepalive,
         ClientField::ClientAddress | ClientField::Tls => {}
     }
 }
 
-/// Whether a field can have an effect on a listener of this protocol.
-pub(super) fn applies(field: ClientField, asked: &ClientTreatment, protocol: Option<Protocol>) -> bool {
+/// Whether a field can have an effect on a listener of this protocol, which validates the certificates of its clients or does not.
+pub(super) fn applies(
+    field: ClientField,
+    asked: &ClientTreatment,
+    protocol: Option<Protocol>,
+    validates: bool,
+) -> bool {
     let Some(protocol) = protocol else { return false };
     let carries_requests = matches!(protocol, Protocol::Http | Protocol::Https);
     match field {
@@ -43,6 +57,12 @@ pub(super) fn applies(field: ClientField, asked: &ClientTreatment, protocol: Opt
                     _ => carries_requests,
                 })
         }
+        ClientField::CertificateHeader => match asked.certificate_header {
+            CertificateHeader::Drop => carries_requests,
+            CertificateHeader::Set => carries_requests && validates,
+        },
+        ClientField::RequestId | ClientField::Underscores => carries_requests,
+        ClientField::Keepalive => protocol != Protocol::Udp,
         ClientField::ClientAddress | ClientField::Tls => true,
     }
 }
@@ -52,6 +72,11 @@ pub(in crate::compile) fn place_of(field: ClientField) -> &'static str {
     match field {
         ClientField::ClientAddress => "no listener learns where its clients are by it",
         ClientField::Tls => "TLS ends at none of the listeners",
+        ClientField::CertificateHeader => {
+            "none of the listeners carries requests, or none validates the certificates of its clients and refuses those without a valid one"
+        }
+        ClientField::RequestId | ClientField::Underscores => "none of the listeners carries requests",
+        ClientField::Keepalive => "UDP has no connections",
         ClientField::Limits => {
             "none of the listeners has what it limits: connections are not of UDP, and the rest is of requests"
         }

@@ -2,7 +2,9 @@
 
 use super::World;
 use super::client_addresses::{CONNECTION, FORWARDED, GATEWAY, CLASS, of_gateway, policy, set, world};
-use fairway_config::model::{ClientLimits, ClientTimeouts, ClientTreatment, Resource, ResourceKind};
+use fairway_config::model::{
+    ClientLimits, ClientTimeouts, ClientTreatment, RequestIds, Resource, ResourceKind, Underscores,
+};
 use std::time::Duration;
 
 /// How a listener treats its clients; none if it is closed.
@@ -54,6 +56,12 @@ fn a_field_that_can_have_no_effect_says_so() {
         ("time", "limits: { connections: 1 }", "limits has no effect at Gateway edge/public"),
         ("bytes", "limits: { headers: 1, bodyBytes: 1 }", "limits has no effect at Gateway edge/public"),
         ("bytes", "limits: { headers: 1, connections: 1 }", "the policy is accepted"),
+        ("web", "clientCertificateHeader: Set", "clientCertificateHeader has no effect at Gateway edge/public"),
+        ("web", "clientCertificateHeader: Drop", "the policy is accepted"),
+        ("bytes", "underscores: Drop", "underscores has no effect at Gateway edge/public"),
+        ("bytes", "requestID: Keep", "requestID has no effect at Gateway edge/public"),
+        ("time", "keepalive: { probes: 2 }", "keepalive has no effect at Gateway edge/public"),
+        ("bytes", "keepalive: { probes: 2 }", "the policy is accepted"),
         ("web", "timeouts: { idle: 10s }", "the policy is accepted"),
         ("web", "timeouts: { idle: 10s, handshake: 3s }", "the policy is accepted"),
     ] {
@@ -71,6 +79,10 @@ fn a_field_that_can_have_no_effect_says_so() {
 fn a_value_that_cannot_be_understood_is_named_with_what_follows_from_it() {
     for (says, field, told) in [
         ("timeouts: { idle: 2h }", "spec.timeouts.idle", "these listeners wait as without a policy"),
+        ("underscores: Replace", "spec.underscores", "these listeners refuse headers with underscores"),
+        ("requestID: Forget", "spec.requestID", "these listeners do as without it"),
+        ("clientCertificateHeader: Add", "spec.clientCertificateHeader", "these listeners do as without it"),
+        ("keepalive: { probes: 0 }", "spec.keepalive.probes", "these listeners do as without it"),
         ("timeouts: { connect: 2s }", "spec.timeouts.connect", "these listeners wait as without a policy"),
     ] {
         let both = format!("{FORWARDED}, {says}");
@@ -83,7 +95,13 @@ fn a_value_that_cannot_be_understood_is_named_with_what_follows_from_it() {
         world.expect("ClientPolicy edge/p", &format!("{at}: fairway.dev/Enforced=False/NotAccepted"));
         let message = world.message_of("ClientPolicy edge/p", &at, "Accepted");
         assert!(message.contains(field) && message.contains(told), "{says}: {message}");
-        assert_eq!(treatment(&world, "web"), Some(ClientTreatment::default()), "{says}");
+        let expected = match says {
+            "underscores: Replace" => {
+                ClientTreatment { underscores: Underscores::Refuse, ..ClientTreatment::default() }
+            }
+            _ => ClientTreatment::default(),
+        };
+        assert_eq!(treatment(&world, "web"), Some(expected), "{says}");
         assert_eq!(world.source("web"), "forwarded", "{says}: the other field holds");
         assert_eq!(treatment(&world, "shop"), Some(ClientTreatment::default()), "{says}");
     }
@@ -138,4 +156,22 @@ fn limits_are_those_of_the_policy_that_holds_and_listeners_are_closed_where_they
     world.expect("ClientPolicy edge/other", &format!("{at}: fairway.dev/Enforced=False/Pending"));
     world.remove(&policy("edge", "one", 5, &of_gateway("web"), "limits: { frames: 1 }"));
     assert_eq!(treatment(&world, "web").unwrap().limits, expected);
+}
+
+/// Each field holds by itself.
+#[test]
+fn fields_of_several_policies_make_one_treatment() {
+    let world = world(&[
+        policy("edge", "a", 1, &of_gateway(""), "requestID: Generate, underscores: Drop"),
+        policy("edge", "b", 2, &of_gateway("web"), "underscores: Refuse"),
+        policy("edge", "c", 3, &of_gateway("web"), "keepalive: { idle: 1m, probes: 5 }"),
+    ]);
+    let of_web = treatment(&world, "web").unwrap();
+    assert_eq!((of_web.request_ids, of_web.underscores), (RequestIds::Generate, Underscores::Refuse));
+    assert_eq!((of_web.keepalive.idle, of_web.keepalive.probes), (Some(Duration::from_secs(60)), Some(5)));
+    let of_shop = treatment(&world, "shop").unwrap();
+    assert_eq!((of_shop.request_ids, of_shop.underscores), (RequestIds::Generate, Underscores::Drop));
+    for name in ["a", "b", "c"] {
+        assert!(world.conditions(&format!("ClientPolicy edge/{name}")).iter().any(|it| it.contains("Enforced=True")));
+    }
 }

@@ -1,8 +1,14 @@
 //! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
 
-use super::{ClientAddress, ClientPolicyTarget, ClientTls, LimitsOfClients, TimeoutsOfClients};
+use super::{
+    ClientAddress, ClientCertificateHeader, ClientPolicyTarget, ClientTls, KeepaliveOfClients, LimitsOfClients,
+    RequestId, TimeoutsOfClients, UnderscoresInHeaders,
+};
 use crate::resources::unreadable::{Unreadable, passed_over};
-use fairway_config::model::{ClientLimits, ClientTimeouts, TlsAlgorithms, TlsVersion};
+use fairway_config::model::{
+    CertificateHeader, ClientKeepalive, ClientLimits, ClientTimeouts, RequestIds, TlsAlgorithms, TlsVersion,
+    Underscores,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -20,6 +26,14 @@ pub struct Reading {
     pub timeouts: Result<Option<ClientTimeouts>, Unreadable>,
     /// How much clients may have, if it says so, or why that cannot be understood: then its targets are closed.
     pub limits: Result<Option<ClientLimits>, Unreadable>,
+    /// Whether endpoints are told of certificates, if it says so, or why that cannot be understood: then they are not.
+    pub client_certificate_header: Result<Option<CertificateHeader>, Unreadable>,
+    /// Whose ids of requests hold, if it says so, or why that cannot be understood: then nobody's.
+    pub request_id: Result<Option<RequestIds>, Unreadable>,
+    /// What becomes of headers with `_`, if it says so, or why that cannot be understood: then their requests are refused.
+    pub underscores: Result<Option<Underscores>, Unreadable>,
+    /// When silent clients are asked, if it says so, or why that cannot be understood: then as without a policy.
+    pub keepalive: Result<Option<ClientKeepalive>, Unreadable>,
     /// The first field that is not known. Nobody can say what it asks for, so the targets are closed. It takes no field from another
     /// policy.
     pub unknown: Option<Unreadable>,
@@ -36,16 +50,40 @@ pub enum ClientField {
     Timeouts,
     /// `limits`: how much clients may have.
     Limits,
+    /// `clientCertificateHeader`: whether endpoints are told of certificates.
+    CertificateHeader,
+    /// `requestID`: whose ids of requests hold.
+    RequestId,
+    /// `underscores`: what becomes of headers with `_`.
+    Underscores,
+    /// `keepalive`: when silent clients are asked whether they are still there.
+    Keepalive,
 }
 
 // === impl ClientField ===
 
 impl ClientField {
     /// Every field, in the order of the spec.
-    pub const ALL: [Self; 4] = [Self::ClientAddress, Self::Tls, Self::Timeouts, Self::Limits];
+    pub const ALL: [Self; 8] = [
+        Self::ClientAddress,
+        Self::Tls,
+        Self::Timeouts,
+        Self::Limits,
+        Self::CertificateHeader,
+        Self::RequestId,
+        Self::Underscores,
+        Self::Keepalive,
+    ];
 
     /// Those of which proxies are told as one.
-    pub const OF_TREATMENT: [Self; 2] = [Self::Timeouts, Self::Limits];
+    pub const OF_TREATMENT: [Self; 6] = [
+        Self::Timeouts,
+        Self::Limits,
+        Self::CertificateHeader,
+        Self::RequestId,
+        Self::Underscores,
+        Self::Keepalive,
+    ];
 
     /// The name within the spec.
     pub fn name(self) -> &'static str {
@@ -54,6 +92,10 @@ impl ClientField {
             Self::Tls => "tls",
             Self::Timeouts => "timeouts",
             Self::Limits => "limits",
+            Self::CertificateHeader => "clientCertificateHeader",
+            Self::RequestId => "requestID",
+            Self::Underscores => "underscores",
+            Self::Keepalive => "keepalive",
         }
     }
 }
@@ -68,6 +110,10 @@ impl Reading {
             ClientField::Tls => !matches!(self.tls, Ok(None)),
             ClientField::Timeouts => !matches!(self.timeouts, Ok(None)),
             ClientField::Limits => !matches!(self.limits, Ok(None)),
+            ClientField::CertificateHeader => !matches!(self.client_certificate_header, Ok(None)),
+            ClientField::RequestId => !matches!(self.request_id, Ok(None)),
+            ClientField::Underscores => !matches!(self.underscores, Ok(None)),
+            ClientField::Keepalive => !matches!(self.keepalive, Ok(None)),
         }
     }
 
@@ -78,6 +124,10 @@ impl Reading {
             ClientField::Tls => self.tls.as_ref().err(),
             ClientField::Timeouts => self.timeouts.as_ref().err(),
             ClientField::Limits => self.limits.as_ref().err(),
+            ClientField::CertificateHeader => self.client_certificate_header.as_ref().err(),
+            ClientField::RequestId => self.request_id.as_ref().err(),
+            ClientField::Underscores => self.underscores.as_ref().err(),
+            ClientField::Keepalive => self.keepalive.as_ref().err(),
         }
     }
 }
@@ -97,6 +147,14 @@ impl<'de> Deserialize<'de> for Reading {
             tls: converted(&written, ClientField::Tls, ClientTls::to_model),
             timeouts: converted(&written, ClientField::Timeouts, TimeoutsOfClients::to_model),
             limits: converted(&written, ClientField::Limits, LimitsOfClients::to_model),
+            client_certificate_header: converted(
+                &written,
+                ClientField::CertificateHeader,
+                ClientCertificateHeader::to_model,
+            ),
+            request_id: converted(&written, ClientField::RequestId, RequestId::to_model),
+            underscores: converted(&written, ClientField::Underscores, UnderscoresInHeaders::to_model),
+            keepalive: converted(&written, ClientField::Keepalive, KeepaliveOfClients::to_model),
             unknown,
         })
     }

@@ -7,9 +7,9 @@ use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CipherSuite, ClientTimeouts,
-    ClientLimits, ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
-    ResourceKind, Route, Rule, TlsAlgorithms, TlsTermination, TlsVersion,
+    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CertificateHeader, CipherSuite, ClientKeepalive, ClientTimeouts,
+    ClientLimits, ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, RequestIds, Requires, Resource,
+    ResourceKind, Route, Rule, TlsAlgorithms, TlsTermination, TlsVersion, Underscores,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -256,10 +256,27 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         }))
     };
     let second = Some(Duration::from_secs(1));
+    let keepalive = ClientKeepalive { probes: Some(1), ..ClientKeepalive::default() };
     let limits = ClientLimits { body_bytes: Some(1), ..ClientLimits::default() };
     let timeouts = ClientTimeouts { idle: second, ..ClientTimeouts::default() };
     for (demanding, needs) in [
         (treating(ClientTreatment { timeouts, ..ClientTreatment::default() }), Capability::ClientTimeouts),
+        (
+            treating(ClientTreatment {
+                certificate_header: CertificateHeader::Set,
+                ..ClientTreatment::default()
+            }),
+            Capability::ClientCertificateHeader,
+        ),
+        (
+            treating(ClientTreatment { request_ids: RequestIds::Keep, ..ClientTreatment::default() }),
+            Capability::RequestIds,
+        ),
+        (
+            treating(ClientTreatment { underscores: Underscores::Drop, ..ClientTreatment::default() }),
+            Capability::Underscores,
+        ),
+        (treating(ClientTreatment { keepalive, ..ClientTreatment::default() }), Capability::ClientKeepalive),
         (treating(ClientTreatment { limits, ..ClientTreatment::default() }), Capability::ClientLimits),
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),

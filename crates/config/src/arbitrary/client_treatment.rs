@@ -1,6 +1,9 @@
 //! How listeners treat their clients.
 
-use crate::model::{ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment};
+use crate::model::{
+    CertificateHeader, ClientKeepalive, ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts,
+    ClientTreatment, RequestIds, Underscores,
+};
 use proptest::option::of;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -8,7 +11,23 @@ use std::time::Duration;
 
 /// Also none; never one that says nothing.
 pub(super) fn treatment() -> impl Strategy<Value = Option<Arc<ClientTreatment>>> {
-    of((timeouts(), limits()).prop_map(|(timeouts, limits)| ClientTreatment { timeouts, limits }))
+    let certificate_header = prop_oneof![Just(CertificateHeader::Drop), Just(CertificateHeader::Set)];
+    let request_ids =
+        prop_oneof![Just(RequestIds::BuiltIn), Just(RequestIds::Keep), Just(RequestIds::Generate)];
+    let underscores =
+        prop_oneof![Just(Underscores::Keep), Just(Underscores::Drop), Just(Underscores::Refuse)];
+    let all = (timeouts(), limits(), certificate_header, request_ids, underscores, keepalive());
+    let treatment = all.prop_map(
+        |(timeouts, limits, certificate_header, request_ids, underscores, keepalive)| ClientTreatment {
+            timeouts,
+            limits,
+            certificate_header,
+            request_ids,
+            underscores,
+            keepalive,
+        },
+    );
+    of(treatment)
         .prop_map(|it| it.filter(|it| !it.is_empty()).map(Arc::new))
 }
 
@@ -30,4 +49,14 @@ fn limits() -> impl Strategy<Value = ClientLimits> {
         }
         limits
     })
+}
+
+fn keepalive() -> impl Strategy<Value = ClientKeepalive> {
+    (of(ClientKeepalive::IDLE), of(ClientKeepalive::INTERVAL), of(ClientKeepalive::PROBES)).prop_map(
+        |(idle, interval, probes)| ClientKeepalive {
+            idle: idle.map(Duration::from_secs),
+            interval: interval.map(Duration::from_secs),
+            probes,
+        },
+    )
 }

@@ -13,6 +13,59 @@ pub struct ClientTreatment {
     pub timeouts: ClientTimeouts,
     /// What it lets them have.
     pub limits: ClientLimits,
+    /// Whether endpoints are told of their certificates.
+    pub certificate_header: CertificateHeader,
+    /// Whose ids of requests hold.
+    pub request_ids: RequestIds,
+    /// What becomes of headers with `_` in their names.
+    pub underscores: Underscores,
+    /// When the kernel asks a silent client whether it is still there.
+    pub keepalive: ClientKeepalive,
+}
+
+/// Whether endpoints are told of a client's certificate in `X-Forwarded-Client-Cert`. What clients say there is dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateHeader {
+    /// They are not.
+    #[default]
+    Drop,
+    /// They are, where certificates are validated.
+    Set,
+}
+
+/// Whose ids of requests hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestIds {
+    /// Each request gets a random one (UUID of version 4), unless an identity of the mesh was proved.
+    #[default]
+    BuiltIn,
+    /// That of the client; who says none gets one that sorts by its time (UUID of version 7).
+    Keep,
+    /// That of a proxy that is believed; everybody else gets one that sorts by its time.
+    Generate,
+}
+
+/// What becomes of headers with `_` in their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// They go on, but for those that some servers take for another header that matters.
+    #[default]
+    Keep,
+    /// They are taken out.
+    Drop,
+    /// The request is refused.
+    Refuse,
+}
+
+/// When the kernel asks a silent client whether it is still there; what is absent is as in [`Self::BUILT_IN`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientKeepalive {
+    /// Silence before it is asked first.
+    pub idle: Option<Duration>,
+    /// Time between two questions.
+    pub interval: Option<Duration>,
+    /// Questions without an answer, after which it is gone.
+    pub probes: Option<u32>,
 }
 
 /// How long a listener waits for its clients; what is absent is as in [`Self::BUILT_IN`].
@@ -86,7 +139,15 @@ impl ClientTreatment {
     pub(super) fn requires(&self) -> impl Iterator<Item = Capability> {
         let timeouts = (self.timeouts != ClientTimeouts::default()).then_some(Capability::ClientTimeouts);
         let limits = (self.limits != ClientLimits::default()).then_some(Capability::ClientLimits);
-        timeouts.into_iter().chain(limits)
+        let of_certificates = self.certificate_header != CertificateHeader::default();
+        let rest = [
+            (of_certificates, Capability::ClientCertificateHeader),
+            (self.request_ids != RequestIds::default(), Capability::RequestIds),
+            (self.underscores != Underscores::default(), Capability::Underscores),
+            (self.keepalive != ClientKeepalive::default(), Capability::ClientKeepalive),
+        ];
+        let rest = rest.into_iter().filter_map(|(is_said, it)| is_said.then_some(it));
+        timeouts.into_iter().chain(limits).chain(rest)
     }
 
     /// Whether it says nothing.
@@ -167,6 +228,34 @@ impl ClientLimits {
             ClientLimit::BodyBytes => &mut self.body_bytes,
         }
     }
+}
+
+// === impl ClientKeepalive ===
+
+impl ClientKeepalive {
+    /// What holds where nothing is said.
+    pub const BUILT_IN: Self = Self {
+        idle: Some(Duration::from_secs(30)),
+        interval: Some(Duration::from_secs(10)),
+        probes: Some(3),
+    };
+
+    /// Whether a listener may say so: within its bounds a client that is gone is noticed in less than two hours.
+    pub fn is_allowed(&self) -> bool {
+        let within = |it: Option<Duration>, range: RangeInclusive<u64>| {
+            it.is_none_or(|it| it.subsec_nanos() == 0 && range.contains(&it.as_secs()))
+        };
+        within(self.idle, Self::IDLE)
+            && within(self.interval, Self::INTERVAL)
+            && self.probes.is_none_or(|it| Self::PROBES.contains(&it))
+    }
+
+    /// The seconds that [`Self::idle`] may have.
+    pub const IDLE: RangeInclusive<u64> = 5..=3600;
+    /// The seconds that [`Self::interval`] may have.
+    pub const INTERVAL: RangeInclusive<u64> = 1..=300;
+    /// What [`Self::probes`] may be.
+    pub const PROBES: RangeInclusive<u32> = 1..=10;
 }
 
 // === impl ClientTimeouts ===

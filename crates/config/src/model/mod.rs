@@ -32,7 +32,10 @@ pub use address_source::AddressSource;
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
-pub use client_treatment::{ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts, ClientTreatment};
+pub use client_treatment::{
+    CertificateHeader, ClientKeepalive, ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts,
+    ClientTreatment, RequestIds, Underscores,
+};
 pub use filter::*;
 pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,

@@ -200,7 +200,10 @@ fn a_listener_that_learns_where_clients_are_as_only_a_newer_controller_knows_is_
 #[test]
 fn a_listener_that_treats_clients_as_only_a_newer_controller_knows_is_closed() {
     let listener = one(arbitrary::listener().prop_filter("one that can be closed", |it| it.close("x").is_some()));
-    let said: [fn(&mut proto::Listener); 4] = [
+    let said: [fn(&mut proto::Listener); 7] = [
+        |it| it.request_ids = 9,
+        |it| it.underscores = 9,
+        |it| it.client_keepalive = Some(proto::ClientKeepalive { probes: Some(0), ..Default::default() }),
         |it| it.client_timeouts = Some(proto::ClientTimeouts { idle: Some(0), ..Default::default() }),
         |it| it.client_timeouts = Some(proto::ClientTimeouts { handshake: Some(61), ..Default::default() }),
         |it| it.client_limits = Some(proto::ClientLimits { headers: Some(0), ..Default::default() }),

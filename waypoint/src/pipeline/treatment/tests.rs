@@ -5,7 +5,8 @@ use crate::testing::{MemoryClient, MemoryProxy, backend, endpoint};
 use crate::wire::Version;
 use bytes::Bytes;
 use fairway_config::model::{
-    AppProtocol, ClientLimits, ClientTimeouts, ClientTreatment, Listener, Resource, Route,
+    AddressSource, AppProtocol, CertificateHeader, ClientLimits, ClientTimeouts, ClientTreatment, Listener,
+    RequestIds, Resource, Route, Underscores,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,13 +21,30 @@ type Heard = Rc<RefCell<Vec<u8>>>;
 
 /// A proxy with `listener` for every host and `other` for `b.ex` on one port, before endpoints that answer each head.
 fn start(listener_: ClientTreatment, other: Option<ClientTreatment>) -> (MemoryProxy, Heard) {
+    start_as(listener_, other, AddressSource::Connection)
+}
+
+/// The same with a `listener` that learns so where its clients are.
+fn start_at(listener_: ClientTreatment, source: AddressSource) -> (MemoryProxy, Heard) {
+    start_as(listener_, None, source)
+}
+
+fn start_as(
+    listener_: ClientTreatment,
+    other: Option<ClientTreatment>,
+    source: AddressSource,
+) -> (MemoryProxy, Heard) {
     let heard = Heard::default();
     let held = heard.clone();
-    let listeners = [("listener", None, Some(listener_)), ("other", Some("b.ex"), other)];
+    let listeners = [
+        ("listener", None, Some(listener_), source),
+        ("other", Some("b.ex"), other, AddressSource::Connection),
+    ];
     let mut resources: Vec<Resource> = listeners
-        .map(|(key, hostname, treatment)| {
+        .map(|(key, hostname, treatment, address_source)| {
             let treatment = treatment.map(Arc::new);
-            Resource::Listener(Arc::new(Listener { treatment, ..listener(key, hostname) }))
+            let listener = Listener { treatment, address_source, ..listener(key, hostname) };
+            Resource::Listener(Arc::new(listener))
         })
         .to_vec();
     let attachments = vec![attachment("listener", &[]), attachment("other", &[])];
@@ -301,4 +319,78 @@ async fn a_connection_brings_so_many_requests_and_is_then_closed() {
         assert!(last.is_some_and(|it| it.contains("connection: close")), "{answers}");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_with_underscores_go_on_or_are_dropped_or_refused() {
+    let says = |underscores| ClientTreatment { underscores, ..ClientTreatment::default() };
+    let line = "GET / HTTP/1.1\r\nconnection: close\r\napi_key: 1\r\nx_real_ip: 1\r\nx-a: 1\r\n";
+    for (underscores, host, expected, passed) in [
+        (Underscores::Keep, "a.ex", 200, true),
+        (Underscores::Drop, "a.ex", 200, false),
+        (Underscores::Refuse, "a.ex", 400, false),
+        (Underscores::Refuse, "b.ex", 200, true),
+    ] {
+        // What takes no header with underscores takes requests without one.
+        let treatment = ClientTreatment { request_ids: RequestIds::Keep, ..says(underscores) };
+        let (proxy, heard) = start(treatment, None);
+        run(proxy, async |proxy| {
+            let answer = ask(proxy, &format!("{line}host: {host}\r\n\r\n")).await;
+            assert_eq!(status(&answer), expected, "{underscores:?} {host}: {answer}");
+            let got = String::from_utf8_lossy(&heard.borrow()).into_owned();
+            assert_eq!(got.contains("api_key: 1"), passed, "{underscores:?} {host}: {got}");
+            assert!(!got.contains("x_real_ip"), "{got}");
+            assert_eq!(got.contains("x-a: 1"), expected == 200, "{got}");
+            let answer = ask(proxy, &format!("GET / HTTP/1.1\r\nconnection: close\r\nhost: {host}\r\n\r\n")).await;
+            assert_eq!(status(&answer), 200, "{underscores:?} {host}: {answer}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_request_is_that_of_the_client_or_of_a_proxy_that_is_believed_or_a_new_one() {
+    let trusted = || std::iter::once("192.0.2.0/24".parse().unwrap()).collect();
+    let elsewhere = || std::iter::once("10.0.0.0/8".parse().unwrap()).collect();
+    for (request_ids, source, sent, expected) in [
+        (RequestIds::BuiltIn, AddressSource::Connection, "x-request-id: mine\r\n", "4"),
+        (RequestIds::Keep, AddressSource::Connection, "x-request-id: mine\r\n", "mine"),
+        (RequestIds::Keep, AddressSource::Connection, "x-request-id: two words\r\n", "7"),
+        (RequestIds::Keep, AddressSource::Connection, "", "7"),
+        (RequestIds::Generate, AddressSource::Connection, "x-request-id: mine\r\n", "7"),
+        (RequestIds::Generate, AddressSource::ForwardedFor(trusted()), "x-request-id: mine\r\n", "mine"),
+        (RequestIds::Generate, AddressSource::ForwardedFor(elsewhere()), "x-request-id: mine\r\n", "7"),
+    ] {
+        let treatment = ClientTreatment { request_ids, ..ClientTreatment::default() };
+        let (proxy, heard) = start_at(treatment, source.clone());
+        run(proxy, async |proxy| {
+            ask(proxy, &format!("GET / HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n{sent}\r\n")).await;
+            let got = String::from_utf8_lossy(&heard.borrow()).into_owned();
+            let id = got.lines().find_map(|it| it.strip_prefix("x-request-id: ")).unwrap_or_default();
+            let found = if id.len() == 36 { &id[14..15] } else { id };
+            assert_eq!(found, expected, "{request_ids:?} {source:?} {sent}: {got}");
+        })
+        .await;
+    }
+}
+
+/// Over a connection without a certificate nothing is set, whatever the listener says, and what a client writes there is gone.
+#[tokio::test(start_paused = true)]
+async fn no_client_says_itself_which_certificate_it_has_shown() {
+    for certificate_header in [CertificateHeader::Drop, CertificateHeader::Set] {
+        let treatment = ClientTreatment {
+            certificate_header,
+            request_ids: RequestIds::Keep,
+            ..ClientTreatment::default()
+        };
+        let (proxy, heard) = start(treatment, None);
+        run(proxy, async |proxy| {
+            let forged = "x-forwarded-client-cert: Hash=0\r\nx_forwarded_client_cert: Hash=0\r\nx-forwarded_client-cert: Hash=0\r\n";
+            let request = format!("GET / HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n{forged}\r\n");
+            assert_eq!(status(&ask(proxy, &request).await), 200);
+            let got = String::from_utf8_lossy(&heard.borrow()).to_ascii_lowercase();
+            assert!(!got.contains("client") && !got.contains("hash=0"), "{certificate_header:?}: {got}");
+        })
+        .await;
+    }
 }

@@ -56,6 +56,12 @@ impl Defect {
                 let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
                 Some(Self::new(Reason::ClientPolicyTlsUnreadable, field, why, remedy))
             }
+            ClientField::CertificateHeader => Self::of_value(policy, field, "write Drop or Set"),
+            ClientField::RequestId => Self::of_value(policy, field, "write Keep or Generate"),
+            ClientField::Underscores => Self::of_value(policy, field, "write Keep, Drop or Refuse"),
+            ClientField::Keepalive => {
+                Self::of_value(policy, field, "write durations in whole seconds and a number within the bounds")
+            }
             ClientField::Limits => {
                 Self::of_value(policy, field, "write a whole number within the bounds, without quotes")
             }
@@ -76,7 +82,7 @@ impl Defect {
     pub(super) fn of_nothing(policy: &ClientPolicy) -> Option<Self> {
         let says_nothing = !ClientField::ALL.into_iter().any(|it| policy.spec.has(it));
         let why = "the policy says nothing of clients".to_owned();
-        let remedy = "write clientAddress, tls, timeouts or limits, or several of them";
+        let remedy = "write one of its fields, such as clientAddress or limits";
         says_nothing.then(|| Self::new(Reason::ClientPolicyEmpty, "spec".to_owned(), why, remedy))
     }
 

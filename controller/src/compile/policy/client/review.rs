@@ -299,6 +299,14 @@ fn consequence(field: ClientField, outcome: &FieldOutcome, object: &ObjectRef, b
             let held = name(held);
             format!("; until this is corrected, these listeners wait as without a policy: {held}{beyond}")
         }
+        ClientField::Keepalive | ClientField::RequestId | ClientField::CertificateHeader => {
+            let held = name(held);
+            format!("; until this is corrected, these listeners do as without it: {held}{beyond}")
+        }
+        ClientField::Underscores => {
+            let held = name(held);
+            format!("; until this is corrected, these listeners refuse headers with underscores: {held}{beyond}")
+        }
     }
 }
 
