@@ -361,7 +361,9 @@ mod tests {
         for (own, of_body, of_silence) in [(false, 6, 11), (true, 10, 5)] {
             let ended = |answered: bool| {
                 let (paces, _progress) = with_body(false);
-                own.then(|| paces.treat_as(0, &treatment));
+                if own {
+                    paces.treat_as(0, &treatment);
+                }
                 if answered {
                     paces.answered(0);
                 }

@@ -73,7 +73,7 @@ impl Arrival {
             }
         };
         let session = stream.get_ref().1;
-        let sni = session.server_name().map(Arc::from);
+        let sni: Option<Arc<str>> = session.server_name().map(Arc::from);
         let version = match session.alpn_protocol() {
             Some(b"h2") => Some(Version::Http2),
             Some(b"http/1.1") => Some(Version::Http1),

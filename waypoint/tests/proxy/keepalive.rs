@@ -1,7 +1,10 @@
 //! Far ends that are gone without a word. The kernel asks them: its table of sockets shows the timer.
 
 use crate::support;
-use fairway_config::model::{AppProtocol, Attachment, L4Kind, ListenerProtocol, Resource, TlsTermination};
+use fairway_config::model::{
+    AppProtocol, Attachment, ClientKeepalive, ClientTreatment, L4Kind, Listener, ListenerProtocol, Resource,
+    TlsTermination,
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -84,6 +87,31 @@ async fn held() -> Server {
         std::future::pending::<()>().await;
     })
     .await
+}
+
+#[tokio::test]
+async fn the_kernel_asks_a_client_when_its_listener_says_so() {
+    let server = held().await;
+    let keepalive = ClientKeepalive {
+        idle: Some(std::time::Duration::from_secs(600)),
+        ..ClientKeepalive::default()
+    };
+    let treatment = ClientTreatment { keepalive, ..ClientTreatment::default() };
+    let treated = Listener { treatment: Some(Arc::new(treatment)), ..listener(ListenerProtocol::Tcp) };
+    let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[server.address]);
+    resources.push(Resource::Listener(Arc::new(treated)));
+    resources.push(l4_route(L4Kind::Tcp, LISTENER, &[], &[(1, "shop/db:1")]));
+    let proxy = Proxy::start(resources);
+    let _it = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut last = Vec::new();
+    for _ in 0..500 {
+        last = sockets().into_iter().filter(|it| it.local == proxy.address()).collect();
+        if matches!(last[..], [Socket { probe_in: Some(30_000..=60_000), .. }]) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{last:?}");
 }
 
 #[tokio::test]

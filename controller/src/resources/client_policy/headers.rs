@@ -5,7 +5,8 @@ use fairway_config::model::{CertificateHeader, RequestIds, Underscores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether endpoints are told of clients' certificates.
+/// Set tells endpoints in X-Forwarded-Client-Cert whose certificate the client has shown, where certificates of clients are
+/// validated. What clients say there themselves is dropped in any case. Without it Drop.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificateHeader {
     /// They are not.
@@ -14,7 +15,9 @@ pub enum ClientCertificateHeader {
     Set,
 }
 
-/// Whose ids of requests hold.
+/// Whose X-Request-Id holds. Keep: that of the client, if it is one word of at most 64 characters. Generate: a new one, but for those
+/// of the proxies that are believed in clientAddress where they speak HTTP. New ones are UUIDs of version 7, which sort by their time.
+/// Without it each request gets a new one of version 4.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestId {
     /// Those of clients.
@@ -23,7 +26,8 @@ pub enum RequestId {
     Generate,
 }
 
-/// What becomes of headers with an underscore in their names.
+/// What becomes of headers with an underscore in their names, which some servers take for a hyphen. Keep: they go on, but for those that
+/// would be taken for a header that matters. Drop: they are taken out. Refuse: 400. Without it Keep.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnderscoresInHeaders {
     /// They go on.

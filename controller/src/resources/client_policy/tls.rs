@@ -27,7 +27,7 @@ pub struct ClientTls {
     pub curves: Option<Vec<CurveName>>,
 }
 
-/// The lowest version of TLS that is spoken.
+/// The lowest version of TLS that is spoken; without it 1.2.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinTlsVersion {
     /// TLS 1.2 and TLS 1.3.
