@@ -10,10 +10,9 @@ mod trust;
 use crate::kinds::for_each_kind;
 use crate::model::{
     AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, CipherSuite, ConsumerWaypoint,
-    Endpoint,
-    EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, KeyExchangeGroup, Listener,
-    ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
-    TlsAlgorithms, TlsTermination, TlsVersion, Workload,
+    Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy,
+    KeyExchangeGroup, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service,
+    ServicePort, SessionAffinity, SpiffeId, TlsAlgorithms, TlsTermination, TlsVersion, Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -91,10 +90,19 @@ pub fn listener() -> impl Strategy<Value = Listener> {
     ];
     let filters = vec(route::filter(), 0..2);
     let treatment = client_treatment::treatment();
-    let rest = (of(key()), vec(key(), 0..2), vec(key(), 0..2), address_source::source(), of(name()), filters, treatment);
+    let rest = (
+        of(key()),
+        vec(key(), 0..2),
+        vec(key(), 0..2),
+        address_source::source(),
+        of(name()),
+        filters,
+        treatment,
+    );
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
-            let (backend_certificate, authorizations, limits, address_source, closed, filters, treatment) = rest;
+            let (backend_certificate, authorizations, limits, address_source, closed, filters, treatment) =
+                rest;
             Listener {
                 key,
                 gateway,

@@ -135,8 +135,9 @@ impl Stream {
 
     /// The same, which breaks off where it gets longer than this.
     #[must_use]
-    pub fn limited_to(self, most: Option<u64>) -> Self {
-        Self { most: most.unwrap_or(u64::MAX), ..self }
+    pub fn limited_to(mut self, most: Option<u64>) -> Self {
+        self.most = most.unwrap_or(u64::MAX);
+        self
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.

@@ -219,16 +219,22 @@ impl Pace {
             Waiting::Endpoint => Verdict::GoOn,
             Waiting::Reader => {
                 let more = self.untaken.unwrap_or_default() / TAKEN_A_SECOND;
-                if ticks > timeouts.response.as_secs() + more as u64 { Verdict::Stalled } else { Verdict::GoOn }
-            }
-            Waiting::Body => match Rate::measure(ticks, moved - self.quiet.moved, timeouts.body, timeouts.body_rate) {
-                Rate::Unknown => Verdict::GoOn,
-                Rate::Enough => {
-                    self.quiet = Quiet { waiting, ticks: 0, moved };
+                if ticks > timeouts.response.as_secs() + more as u64 {
+                    Verdict::Stalled
+                } else {
                     Verdict::GoOn
                 }
-                Rate::TooLow => Verdict::SlowBody,
-            },
+            }
+            Waiting::Body => {
+                match Rate::measure(ticks, moved - self.quiet.moved, timeouts.body, timeouts.body_rate) {
+                    Rate::Unknown => Verdict::GoOn,
+                    Rate::Enough => {
+                        self.quiet = Quiet { waiting, ticks: 0, moved };
+                        Verdict::GoOn
+                    }
+                    Rate::TooLow => Verdict::SlowBody,
+                }
+            }
             Waiting::Either if moved != self.quiet.moved => {
                 self.quiet = Quiet { waiting, ticks: 0, moved };
                 Verdict::GoOn

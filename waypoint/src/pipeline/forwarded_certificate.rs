@@ -59,7 +59,8 @@ mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
     fn certificate(common_name: &str, uris: &[&str], dns: &[&str]) -> CertificateDer<'static> {
-        let mut params = CertificateParams::new(dns.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(dns.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()).unwrap();
         let uris = uris.iter().map(|it| SanType::URI((*it).try_into().unwrap()));
         params.subject_alt_names.extend(uris);
         params.distinguished_name = DistinguishedName::new();

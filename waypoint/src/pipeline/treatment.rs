@@ -10,9 +10,7 @@ use crate::route::read_host;
 use crate::table::{BoundListener, ListenerSet};
 use crate::telemetry::{Exchange, StreamKind, StreamRecord};
 use crate::worker::Serving;
-use fairway_config::model::{
-    AddressSource, CertificateHeader, ClientTreatment, RequestIds, Underscores,
-};
+use fairway_config::model::{AddressSource, CertificateHeader, ClientTreatment, RequestIds, Underscores};
 use fairway_telemetry::Trust;
 use http::HeaderName;
 use http::request::Parts;
@@ -132,7 +130,8 @@ fn count(
         telemetry.counters.connections_refused.increment();
         StreamRecord::begin(telemetry, StreamKind::Tcp, client.caller.address)
             .refuse(L4Refusal::ConnectionLimit);
-        exchange.note(|it| it.detail = Some(format!("listener {} has {most} connections", bound.listener.key)));
+        exchange
+            .note(|it| it.detail = Some(format!("listener {} has {most} connections", bound.listener.key)));
         connection.tell(Order::Finish);
         return Err(Stop::Closed);
     }

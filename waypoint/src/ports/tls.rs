@@ -71,7 +71,8 @@ impl Spoken<'_> {
         let mut provider = CryptoProvider::clone(all);
         let (suites, groups) = (&self.algorithms.cipher_suites, &self.algorithms.groups);
         if !suites.is_empty() {
-            let is_spoken = |suite: CipherSuite| suites.iter().any(|it| suite == CipherSuite::from(it.number()));
+            let is_spoken =
+                |suite: CipherSuite| suites.iter().any(|it| suite == CipherSuite::from(it.number()));
             provider.cipher_suites.retain(|it| is_spoken(it.suite()));
         }
         if !groups.is_empty() {
@@ -156,9 +157,7 @@ impl TlsBase {
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
         let builder = match clients {
-            Some(validation) => {
-                builder.with_client_cert_verifier(clients::verifier(validation, &provider)?)
-            }
+            Some(validation) => builder.with_client_cert_verifier(clients::verifier(validation, &provider)?),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(by_sni));

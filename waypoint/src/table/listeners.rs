@@ -7,7 +7,9 @@ use crate::address::AddressHeaderNames;
 use crate::route::{HostIndex, ListenerFilters, RouteTable};
 use crate::shares::ListenerConnections;
 use ahash::HashMap;
-use fairway_config::model::{ClientTreatment, Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
+use fairway_config::model::{
+    ClientTreatment, Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind,
+};
 use fairway_config::{Changes, Rejected, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;

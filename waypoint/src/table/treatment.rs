@@ -30,9 +30,9 @@ pub(super) fn widest(listeners: &[Arc<BoundListener>]) -> Option<Arc<ClientTreat
 fn longest(all: &[ClientTreatment]) -> ClientTimeouts {
     let mut longest = ClientTimeouts::default();
     for timeout in ClientTimeout::ALL {
-        let of_each = all.iter().filter_map(|it| {
-            it.timeouts.get(timeout).or_else(|| ClientTimeouts::BUILT_IN.get(timeout))
-        });
+        let of_each = all
+            .iter()
+            .filter_map(|it| it.timeouts.get(timeout).or_else(|| ClientTimeouts::BUILT_IN.get(timeout)));
         let is_said = all.iter().any(|it| it.timeouts.get(timeout).is_some());
         *longest.get_mut(timeout) = of_each.max().filter(|_| is_said);
     }
@@ -117,7 +117,10 @@ mod tests {
         };
         for (probes, expected) in [(2, 3), (5, 5)] {
             let widest = of_port(&[patient(Some(probes)), Ok(None)]).unwrap();
-            assert_eq!(widest.keepalive, ClientKeepalive { probes: Some(expected), ..ClientKeepalive::BUILT_IN });
+            assert_eq!(
+                widest.keepalive,
+                ClientKeepalive { probes: Some(expected), ..ClientKeepalive::BUILT_IN }
+            );
         }
         let alone = says(Some(9), Some(9));
         assert_eq!(of_port(&[Ok(Some(alone.clone()))]), Some(alone), "what is counted by itself, too");

@@ -144,7 +144,8 @@ async fn endpoints_are_told_of_certificates_that_were_validated() {
             algorithms: Default::default(),
         });
         let hostname = format!("{name}.example.com");
-        let treatment = ClientTreatment { certificate_header: CertificateHeader::Set, ..ClientTreatment::default() };
+        let treatment =
+            ClientTreatment { certificate_header: CertificateHeader::Set, ..ClientTreatment::default() };
         let plain = named(&format!("shop/gateway/{name}"), Some(&hostname), protocol);
         Resource::Listener(Arc::new(Listener { treatment: Some(Arc::new(treatment)), ..plain }))
     })

@@ -92,10 +92,8 @@ async fn held() -> Server {
 #[tokio::test]
 async fn the_kernel_asks_a_client_when_its_listener_says_so() {
     let server = held().await;
-    let keepalive = ClientKeepalive {
-        idle: Some(std::time::Duration::from_secs(600)),
-        ..ClientKeepalive::default()
-    };
+    let keepalive =
+        ClientKeepalive { idle: Some(std::time::Duration::from_secs(600)), ..ClientKeepalive::default() };
     let treatment = ClientTreatment { keepalive, ..ClientTreatment::default() };
     let treated = Listener { treatment: Some(Arc::new(treatment)), ..listener(ListenerProtocol::Tcp) };
     let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[server.address]);

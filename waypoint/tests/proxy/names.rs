@@ -30,7 +30,12 @@ struct Gateway {
 }
 
 fn terminate(certificate: &str) -> TlsTermination {
-    TlsTermination { certificates: vec![certificate.into()], clients: None, min_version: Default::default(), algorithms: Default::default() }
+    TlsTermination {
+        certificates: vec![certificate.into()],
+        clients: None,
+        min_version: Default::default(),
+        algorithms: Default::default(),
+    }
 }
 
 fn listeners() -> Vec<Listener> {

@@ -1,8 +1,8 @@
 //! How the listeners of a Gateway and of its ListenerSets treat their clients, by the ClientPolicies that hold for them.
 
 use super::client_address::{self, AddressFault};
-use super::protocol::Protocol;
 use super::listener::ListenerReport;
+use super::protocol::Protocol;
 use super::{GatewayReport, ListenerPlan, client_treatment, opening};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
@@ -11,7 +11,9 @@ use crate::provision::ProxyClass;
 use crate::resources::client_policy::ClientField;
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
 use crate::status::{Condition, reason};
-use fairway_config::model::{AddressSource, ClientTreatment, ObjectName, TlsAlgorithms, TlsVersion, WithoutCertificate};
+use fairway_config::model::{
+    AddressSource, ClientTreatment, ObjectName, TlsAlgorithms, TlsVersion, WithoutCertificate,
+};
 use fairway_incremental::{Query, Set};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,7 +129,8 @@ impl Query<Cluster> for Ask {
             Ok(it) => it.clone().unwrap_or_default(),
             Err(_) => (TlsVersion::V1_3, TlsAlgorithms::default()),
         };
-        let (treatment, has_unknown_limits) = (client_treatment::asked(&policy.spec), policy.spec.limits.is_err());
+        let (treatment, has_unknown_limits) =
+            (client_treatment::asked(&policy.spec), policy.spec.limits.is_err());
         Some(Arc::new(Asked { source, tls, treatment, has_unknown_limits }))
     }
 }

@@ -43,14 +43,16 @@ pub(super) fn applies(
         ClientField::Timeouts => {
             let of_tls = |it| it == ClientTimeout::Handshake;
             let begins_with_tls = !matches!(protocol, Protocol::Http | Protocol::Tcp | Protocol::Udp);
-            let mut set = ClientTimeout::ALL.into_iter().filter(|it| asked.timeouts.get(*it).is_some()).peekable();
+            let mut set =
+                ClientTimeout::ALL.into_iter().filter(|it| asked.timeouts.get(*it).is_some()).peekable();
             // One without anything in it takes a listener out of another policy.
             set.peek().is_none() && protocol != Protocol::Udp
                 || set.any(|it| if of_tls(it) { begins_with_tls } else { carries_requests })
         }
         ClientField::Limits => {
             let has_connections = protocol != Protocol::Udp;
-            let mut set = ClientLimit::ALL.into_iter().filter(|it| asked.limits.get(*it).is_some()).peekable();
+            let mut set =
+                ClientLimit::ALL.into_iter().filter(|it| asked.limits.get(*it).is_some()).peekable();
             set.peek().is_none() && has_connections
                 || set.any(|it| match it {
                     ClientLimit::Connections => has_connections,

@@ -15,8 +15,8 @@ use crate::provision::{ProxyClass, Want};
 use crate::resources::access_policy::AccessMode;
 use crate::resources::{AccessPolicy, Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
-    AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
-    TlsAlgorithms, TlsVersion,
+    AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsAlgorithms,
+    TlsTermination, TlsVersion,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! How listeners treat their clients by ClientPolicies, and what these are told of it.
 
 use super::World;
-use super::client_addresses::{CONNECTION, FORWARDED, GATEWAY, CLASS, of_gateway, policy, set, world};
+use super::client_addresses::{CLASS, CONNECTION, FORWARDED, GATEWAY, of_gateway, policy, set, world};
 use fairway_config::model::{
     ClientLimits, ClientTimeouts, ClientTreatment, RequestIds, Resource, ResourceKind, Underscores,
 };
@@ -56,7 +56,11 @@ fn a_field_that_can_have_no_effect_says_so() {
         ("time", "limits: { connections: 1 }", "limits has no effect at Gateway edge/public"),
         ("bytes", "limits: { headers: 1, bodyBytes: 1 }", "limits has no effect at Gateway edge/public"),
         ("bytes", "limits: { headers: 1, connections: 1 }", "the policy is accepted"),
-        ("web", "clientCertificateHeader: Set", "clientCertificateHeader has no effect at Gateway edge/public"),
+        (
+            "web",
+            "clientCertificateHeader: Set",
+            "clientCertificateHeader has no effect at Gateway edge/public",
+        ),
         ("web", "clientCertificateHeader: Drop", "the policy is accepted"),
         ("bytes", "underscores: Drop", "underscores has no effect at Gateway edge/public"),
         ("bytes", "requestID: Keep", "requestID has no effect at Gateway edge/public"),
@@ -70,7 +74,10 @@ fn a_field_that_can_have_no_effect_says_so() {
         world.expect("ClientPolicy edge/p", &format!("{at}: Accepted=True/Accepted"));
         let message = world.message_of("ClientPolicy edge/p", &at, "Accepted");
         let has_effect = told == "the policy is accepted";
-        assert!(message.contains(told) && has_effect != message.contains("no effect"), "{section} {says}: {message}");
+        assert!(
+            message.contains(told) && has_effect != message.contains("no effect"),
+            "{section} {says}: {message}"
+        );
     }
 }
 
@@ -172,6 +179,11 @@ fn fields_of_several_policies_make_one_treatment() {
     let of_shop = treatment(&world, "shop").unwrap();
     assert_eq!((of_shop.request_ids, of_shop.underscores), (RequestIds::Generate, Underscores::Drop));
     for name in ["a", "b", "c"] {
-        assert!(world.conditions(&format!("ClientPolicy edge/{name}")).iter().any(|it| it.contains("Enforced=True")));
+        assert!(
+            world
+                .conditions(&format!("ClientPolicy edge/{name}"))
+                .iter()
+                .any(|it| it.contains("Enforced=True"))
+        );
     }
 }

@@ -4,7 +4,6 @@ use crate::resources::duration::parse_duration;
 use crate::resources::unreadable::Unreadable;
 use fairway_config::model::ClientKeepalive;
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When the kernel asks a silent client whether it is still there (TCP keepalive).
@@ -45,7 +44,8 @@ impl KeepaliveOfClients {
             ("probes", ClientKeepalive { probes: self.probes, ..ClientKeepalive::default() }),
         ] {
             if !keepalive.is_allowed() {
-                let reason = "it is not within its bounds: idle 5s to 3600s, interval 1s to 300s, probes 1 to 10";
+                let reason =
+                    "it is not within its bounds: idle 5s to 3600s, interval 1s to 300s, probes 1 to 10";
                 return Err(Unreadable { field: name.to_owned(), reason: reason.to_owned() });
             }
         }

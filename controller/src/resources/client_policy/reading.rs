@@ -1,8 +1,8 @@
 //! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
 
 use super::{
-    ClientAddress, ClientCertificateHeader, ClientPolicyTarget, ClientTls, KeepaliveOfClients, LimitsOfClients,
-    RequestId, TimeoutsOfClients, UnderscoresInHeaders,
+    ClientAddress, ClientCertificateHeader, ClientPolicyTarget, ClientTls, KeepaliveOfClients,
+    LimitsOfClients, RequestId, TimeoutsOfClients, UnderscoresInHeaders,
 };
 use crate::resources::unreadable::{Unreadable, passed_over};
 use fairway_config::model::{

@@ -4,7 +4,6 @@ use crate::resources::duration::parse_duration;
 use crate::resources::unreadable::Unreadable;
 use fairway_config::model::{ClientTimeout, ClientTimeouts};
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How long is waited for clients, in whole hours, minutes and seconds: 1m30s.
@@ -75,9 +74,13 @@ mod tests {
 
     #[test]
     fn each_timeout_has_its_bounds_and_is_in_whole_seconds() {
-        for (name, most) in
-            [("handshake", 60), ("requestHeaders", 60), ("requestBody", 600), ("idle", 3600), ("streamIdle", 3600)]
-        {
+        for (name, most) in [
+            ("handshake", 60),
+            ("requestHeaders", 60),
+            ("requestBody", 600),
+            ("idle", 3600),
+            ("streamIdle", 3600),
+        ] {
             let read = |text: &str| {
                 let spec: TimeoutsOfClients =
                     serde_json::from_value(serde_json::json!({ name: text })).unwrap();

@@ -138,7 +138,8 @@ impl From<CurveName> for KeyExchangeGroup {
 impl ClientTls {
     /// What proxies are told.
     pub(super) fn to_model(&self) -> Result<(TlsVersion, TlsAlgorithms), Unreadable> {
-        let wrong = |field: &str, reason: &str| Unreadable { field: field.to_owned(), reason: reason.to_owned() };
+        let wrong =
+            |field: &str, reason: &str| Unreadable { field: field.to_owned(), reason: reason.to_owned() };
         if self.min_version.is_none() && self.cipher_suites.is_none() && self.curves.is_none() {
             return Err(wrong("", "it says nothing"));
         }

@@ -7,8 +7,9 @@ use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CertificateHeader, CipherSuite, ClientKeepalive, ClientTimeouts,
-    ClientLimits, ClientTreatment, CorsPolicy, ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, RequestIds, Requires, Resource,
+    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CertificateHeader,
+    CipherSuite, ClientKeepalive, ClientLimits, ClientTimeouts, ClientTreatment, CorsPolicy, ExternalAuth,
+    Filter, Generation, Listener, ListenerProtocol, OriginPattern, RequestIds, Requires, Resource,
     ResourceKind, Route, Rule, TlsAlgorithms, TlsTermination, TlsVersion, Underscores,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};

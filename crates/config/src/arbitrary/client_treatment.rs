@@ -17,18 +17,11 @@ pub(super) fn treatment() -> impl Strategy<Value = Option<Arc<ClientTreatment>>>
     let underscores =
         prop_oneof![Just(Underscores::Keep), Just(Underscores::Drop), Just(Underscores::Refuse)];
     let all = (timeouts(), limits(), certificate_header, request_ids, underscores, keepalive());
-    let treatment = all.prop_map(
-        |(timeouts, limits, certificate_header, request_ids, underscores, keepalive)| ClientTreatment {
-            timeouts,
-            limits,
-            certificate_header,
-            request_ids,
-            underscores,
-            keepalive,
-        },
-    );
-    of(treatment)
-        .prop_map(|it| it.filter(|it| !it.is_empty()).map(Arc::new))
+    let treatment =
+        all.prop_map(|(timeouts, limits, certificate_header, request_ids, underscores, keepalive)| {
+            ClientTreatment { timeouts, limits, certificate_header, request_ids, underscores, keepalive }
+        });
+    of(treatment).prop_map(|it| it.filter(|it| !it.is_empty()).map(Arc::new))
 }
 
 fn timeouts() -> impl Strategy<Value = ClientTimeouts> {

@@ -4,8 +4,8 @@ use super::capability::{Capability, of_filter, that_guards};
 use super::reference::{of_authorization, of_limits, of_target};
 use super::{
     AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientTreatment, ClientValidation, Filter,
-    HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
-    TlsAlgorithms,
+    HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind,
+    ServiceKey, TlsAlgorithms,
 };
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// Puts it into the message of its listener.
 pub(super) fn encode(treatment: &ClientTreatment, listener: &mut proto::Listener) {
-    let ClientTreatment { timeouts, limits, certificate_header, request_ids, underscores, keepalive } = treatment;
+    let ClientTreatment { timeouts, limits, certificate_header, request_ids, underscores, keepalive } =
+        treatment;
     listener.client_timeouts = (*timeouts != ClientTimeouts::default()).then(|| encode_timeouts(timeouts));
     listener.client_limits = (*limits != ClientLimits::default()).then(|| encode_limits(limits));
     listener.client_certificate_header = *certificate_header == CertificateHeader::Set;
@@ -25,7 +26,8 @@ pub(super) fn encode(treatment: &ClientTreatment, listener: &mut proto::Listener
         Underscores::Refuse => proto::Underscores::Refuse,
     }
     .into();
-    listener.client_keepalive = (*keepalive != ClientKeepalive::default()).then(|| encode_keepalive(keepalive));
+    listener.client_keepalive =
+        (*keepalive != ClientKeepalive::default()).then(|| encode_keepalive(keepalive));
 }
 
 /// Reads it from the message of its listener. None for what a newer controller says: nobody can say what it asks for.
@@ -87,19 +89,18 @@ fn decode_timeouts(message: &proto::ClientTimeouts) -> Option<ClientTimeouts> {
 fn encode_limits(limits: &ClientLimits) -> proto::ClientLimits {
     let ClientLimits { connections, requests_per_connection, header_bytes, headers, streams, body_bytes } =
         *limits;
-    proto::ClientLimits {
+    proto::ClientLimits { connections, requests_per_connection, header_bytes, headers, streams, body_bytes }
+}
+
+fn decode_limits(message: &proto::ClientLimits) -> Option<ClientLimits> {
+    let proto::ClientLimits {
         connections,
         requests_per_connection,
         header_bytes,
         headers,
         streams,
         body_bytes,
-    }
-}
-
-fn decode_limits(message: &proto::ClientLimits) -> Option<ClientLimits> {
-    let proto::ClientLimits { connections, requests_per_connection, header_bytes, headers, streams, body_bytes } =
-        *message;
+    } = *message;
     let limits =
         ClientLimits { connections, requests_per_connection, header_bytes, headers, streams, body_bytes };
     let is_allowed = |it: ClientLimit| limits.get(it).is_none_or(|value| it.range().contains(&value));

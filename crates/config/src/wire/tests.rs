@@ -199,7 +199,8 @@ fn a_listener_that_learns_where_clients_are_as_only_a_newer_controller_knows_is_
 
 #[test]
 fn a_listener_that_treats_clients_as_only_a_newer_controller_knows_is_closed() {
-    let listener = one(arbitrary::listener().prop_filter("one that can be closed", |it| it.close("x").is_some()));
+    let listener =
+        one(arbitrary::listener().prop_filter("one that can be closed", |it| it.close("x").is_some()));
     let said: [fn(&mut proto::Listener); 7] = [
         |it| it.request_ids = 9,
         |it| it.underscores = 9,
@@ -207,7 +208,9 @@ fn a_listener_that_treats_clients_as_only_a_newer_controller_knows_is_closed() {
         |it| it.client_timeouts = Some(proto::ClientTimeouts { idle: Some(0), ..Default::default() }),
         |it| it.client_timeouts = Some(proto::ClientTimeouts { handshake: Some(61), ..Default::default() }),
         |it| it.client_limits = Some(proto::ClientLimits { headers: Some(0), ..Default::default() }),
-        |it| it.client_limits = Some(proto::ClientLimits { header_bytes: Some(1 << 20), ..Default::default() }),
+        |it| {
+            it.client_limits = Some(proto::ClientLimits { header_bytes: Some(1 << 20), ..Default::default() })
+        },
     ];
     for (index, says) in said.into_iter().enumerate() {
         let Kind::Listener(mut written) = message(&Resource::Listener(Arc::new(listener.clone()))) else {

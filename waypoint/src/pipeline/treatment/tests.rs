@@ -148,7 +148,8 @@ async fn a_body_that_is_waited_for_has_the_time_of_its_listener() {
         let (proxy, _) = start(waits(2, 4, 6), None);
         run(proxy, async |proxy| {
             let mut stream = proxy.connect(MemoryClient::default());
-            let head = format!("POST / HTTP/1.1\r\nhost: {host}\r\nx-wait: 1\r\ntransfer-encoding: chunked\r\n\r\n");
+            let head =
+                format!("POST / HTTP/1.1\r\nhost: {host}\r\nx-wait: 1\r\ntransfer-encoding: chunked\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
             sleep(Duration::from_millis(1)).await;
             let (began, mut answer) = (Instant::now(), Vec::new());
@@ -183,7 +184,8 @@ async fn ask(proxy: &MemoryProxy, request: &str) -> String {
 async fn a_head_that_is_larger_than_its_listener_lets_it_be_is_answered_with_431() {
     let of_fields = ClientLimits { headers: Some(4), ..ClientLimits::default() };
     let of_bytes = ClientLimits { header_bytes: Some(1024), ..ClientLimits::default() };
-    let with = |host: &str, more: &str| format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
+    let with =
+        |host: &str, more: &str| format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
     // Host, Connection and so many more; a line that fills the head to the byte.
     let fields = |count: usize| "x-a: 1\r\n".repeat(count);
     let filled = |host: &str, bytes: usize| {
@@ -213,7 +215,9 @@ async fn a_body_that_is_longer_than_its_listener_lets_it_be_is_answered_with_413
     let ten = ClientLimits { body_bytes: Some(10), ..ClientLimits::default() };
     let said = |host: &str, length: usize| {
         let body = "a".repeat(length);
-        format!("POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+        format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
     };
     // The endpoint waits for the end of such a body.
     let chunked = |host: &str, chunks: &[&str]| {
@@ -341,7 +345,8 @@ async fn headers_with_underscores_go_on_or_are_dropped_or_refused() {
             assert_eq!(got.contains("api_key: 1"), passed, "{underscores:?} {host}: {got}");
             assert!(!got.contains("x_real_ip"), "{got}");
             assert_eq!(got.contains("x-a: 1"), expected == 200, "{got}");
-            let answer = ask(proxy, &format!("GET / HTTP/1.1\r\nconnection: close\r\nhost: {host}\r\n\r\n")).await;
+            let answer =
+                ask(proxy, &format!("GET / HTTP/1.1\r\nconnection: close\r\nhost: {host}\r\n\r\n")).await;
             assert_eq!(status(&answer), 200, "{underscores:?} {host}: {answer}");
         })
         .await;

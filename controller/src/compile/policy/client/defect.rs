@@ -59,15 +59,19 @@ impl Defect {
             ClientField::CertificateHeader => Self::of_value(policy, field, "write Drop or Set"),
             ClientField::RequestId => Self::of_value(policy, field, "write Keep or Generate"),
             ClientField::Underscores => Self::of_value(policy, field, "write Keep, Drop or Refuse"),
-            ClientField::Keepalive => {
-                Self::of_value(policy, field, "write durations in whole seconds and a number within the bounds")
-            }
+            ClientField::Keepalive => Self::of_value(
+                policy,
+                field,
+                "write durations in whole seconds and a number within the bounds",
+            ),
             ClientField::Limits => {
                 Self::of_value(policy, field, "write a whole number within the bounds, without quotes")
             }
-            ClientField::Timeouts => {
-                Self::of_value(policy, field, "write a duration in whole seconds within the bounds, such as 30s")
-            }
+            ClientField::Timeouts => Self::of_value(
+                policy,
+                field,
+                "write a duration in whole seconds within the bounds, such as 30s",
+            ),
         }
     }
 

@@ -305,7 +305,9 @@ fn consequence(field: ClientField, outcome: &FieldOutcome, object: &ObjectRef, b
         }
         ClientField::Underscores => {
             let held = name(held);
-            format!("; until this is corrected, these listeners refuse headers with underscores: {held}{beyond}")
+            format!(
+                "; until this is corrected, these listeners refuse headers with underscores: {held}{beyond}"
+            )
         }
     }
 }
