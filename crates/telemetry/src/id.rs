@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn an_id_has_the_text_of_its_bits() {
-        assert_eq!(uuid_text([0; 16]), *b"00000000-0000-4000-8000-000000000000");
-        assert_eq!(uuid_text([0xff; 16]), *b"ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid_text([0; 16], 4), *b"00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_text([0xff; 16], 4), *b"ffffffff-ffff-4fff-bfff-ffffffffffff");
         let bits = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128;
-        assert_eq!(uuid_text(bits.to_be_bytes()), *b"01234567-89ab-4def-8123-456789abcdef");
+        assert_eq!(uuid_text(bits.to_be_bytes(), 4), *b"01234567-89ab-4def-8123-456789abcdef");
     }
 
     #[test]

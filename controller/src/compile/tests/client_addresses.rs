@@ -433,8 +433,8 @@ fn the_lowest_version_of_tls_is_that_of_the_policy_and_the_newest_where_it_canno
     assert_eq!(version(&[all("tls: { minVersion: '1.2' }")]), (TlsVersion::V1_2, true));
     assert_eq!(version(&[all("tls: { minVersion: '1.1' }")]), (TlsVersion::V1_3, true));
     let algorithms = "tls: { cipherSuites: [TLS_AES_256_GCM_SHA384], curves: [x25519] }";
-    let world = World::cluster(&format!("{CLASS}{gateway}{secret}{}", all(algorithms)));
-    match world.resource(ResourceKind::Listener, "edge/public/tls") {
+    let told = World::cluster(&format!("{CLASS}{gateway}{secret}{}", all(algorithms)));
+    match told.resource(ResourceKind::Listener, "edge/public/tls") {
         Some(Resource::Listener(it)) => {
             let tls = it.protocol.termination().unwrap();
             assert_eq!(tls.algorithms.cipher_suites, [CipherSuite::Aes256GcmSha384]);
