@@ -4,26 +4,29 @@ use crate::address::FarEnd;
 use crate::connection::{Connection, ConnectionState, Order};
 use crate::l4::{Decision, Undecided, draw};
 use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::{Client, Origin, ServiceOrigin};
+use crate::pipeline::{Client, Origin, ServiceOrigin, forwarded_certificate};
 use crate::ports::PortId;
 use crate::ports::tls::handshake;
 use crate::serve::{detect_http, serve_http};
 use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::Tables;
 use crate::telemetry::{BytesRefusal, Observed, StreamKind, StreamRecord};
-use crate::transport::Transport;
+use crate::transport::{Transport, keep_client_alive};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
-use fairway_config::model::{AppProtocol, L4Kind, Scheme, SpiffeId};
+use fairway_config::model::{
+    AppProtocol, CertificateHeader, L4Kind, Listener, Scheme, SpiffeId, WithoutCertificate,
+};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// An accepted connection whose protocol is not known yet.
 pub struct Arrival {
@@ -41,6 +44,8 @@ pub struct Arrival {
     pub proxy: Option<Box<IpAddr>>,
     /// The identity of the client, if it was authenticated by mTLS.
     pub identity: Option<SpiffeId>,
+    /// What endpoints are told of the certificate that it has shown. Boxed: mostly they are told nothing.
+    pub certificate: Option<Box<HeaderValue>>,
 }
 
 // === impl Arrival ===
@@ -68,18 +73,39 @@ impl Arrival {
             }
         };
         let session = stream.get_ref().1;
-        let sni = session.server_name().map(Arc::from);
+        let sni: Option<Arc<str>> = session.server_name().map(Arc::from);
         let version = match session.alpn_protocol() {
             Some(b"h2") => Some(Version::Http2),
             Some(b"http/1.1") => Some(Version::Http1),
             _ => None,
         };
+        self.treat_by_name(port, sni.as_deref(), &stream);
         self.origin = Origin::Gateway { port, sni: Some(sni) };
         self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
             Some(version) => self.serve_version(io, version, ReadAhead::default()).await,
             None => self.serve_plain(io).await,
+        }
+    }
+
+    /// From now on the connection is for the listener of this name.
+    fn treat_by_name(&mut self, port: PortId, sni: Option<&str>, stream: &TlsStream<TcpStream>) {
+        if !self.connection.is_treated() {
+            return;
+        }
+        let serving = self.worker.serving();
+        let set = serving.ports.listeners(port);
+        let Some(bound) = set.and_then(|it| it.for_host(sni.unwrap_or_default())) else { return };
+        let treatment = bound.listener.treatment.as_ref();
+        let (socket, session) = stream.get_ref();
+        self.connection.treat_as(treatment);
+        keep_client_alive(socket, &treatment.map(|it| it.keepalive).unwrap_or_default());
+        if treatment.is_some_and(|it| it.certificate_header == CertificateHeader::Set)
+            && validates_clients(&bound.listener)
+        {
+            let leaf = session.peer_certificates().and_then(<[_]>::first);
+            self.certificate = leaf.and_then(forwarded_certificate).map(Box::new);
         }
     }
 
@@ -190,7 +216,7 @@ impl Arrival {
     }
 
     pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: ReadAhead) {
-        let Self { worker, connection, origin, scheme, caller, proxy, identity } = self;
+        let Self { worker, connection, origin, scheme, caller, proxy, identity, certificate } = self;
         let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {
             worker,
@@ -201,10 +227,17 @@ impl Arrival {
             caller,
             proxy,
             identity,
+            certificate,
             forwarded_for,
             is_http10: Cell::new(false),
             switch: RefCell::new(None),
         });
         serve_http(client, io, ahead).await;
     }
+}
+
+/// Whether a listener refuses clients without a valid certificate. Else a certificate proves nothing.
+fn validates_clients(listener: &Listener) -> bool {
+    let clients = listener.protocol.termination().and_then(|it| it.clients.as_ref());
+    clients.is_some_and(|it| it.without == WithoutCertificate::Refused)
 }

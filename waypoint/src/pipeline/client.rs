@@ -3,6 +3,7 @@
 use crate::address::FarEnd;
 use crate::connection::Connection;
 use crate::ports::PortId;
+use crate::settings::Limits;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::upstream::{Lease, Taken};
@@ -36,6 +37,8 @@ pub struct Client {
     pub proxy: Option<Box<IpAddr>>,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
+    /// What endpoints are told of the certificate that it has shown; mostly nothing.
+    pub certificate: Option<Box<HeaderValue>>,
     /// Its address as a header.
     pub forwarded_for: Option<HeaderValue>,
     /// Whether its latest request was HTTP/1.0: then only the end of the connection tells where some bodies end.
@@ -112,6 +115,15 @@ impl fmt::Debug for Client {
 // === impl Client ===
 
 impl Client {
+    /// What it may make the proxy hold, as far as it is known for which listener it is.
+    pub fn limits(&self) -> Limits {
+        let limits = self.worker.settings.limits;
+        match self.connection.treatment() {
+            None => limits,
+            Some(it) => limits.of_clients(&it.limits),
+        }
+    }
+
     /// The far end of its connection, if that is known.
     pub(super) fn far(&self) -> Option<FarEnd> {
         Some(FarEnd::of(self.caller.address?, self.proxy.as_deref()))

@@ -207,12 +207,16 @@ impl MemoryProxy {
                 caller: Caller { address: Some(address), ..Caller::default() },
                 proxy,
                 identity,
+                certificate: None,
                 forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
                 is_http10: Cell::new(false),
                 switch: RefCell::new(None),
             })
         };
         let connection = self.worker.connections.open(ConnectionState::Http1);
+        let serving = self.worker.serving();
+        connection.treat_as(serving.ports.listeners(PortId(0)).and_then(|it| it.treatment()));
+        drop(serving);
         let mut io = Transport::Other(Box::new(near));
         match version {
             Some(version) => spawn_local(serve_http(client(connection, version), io, ReadAhead::default())),
