@@ -8,8 +8,8 @@ mod trust;
 
 use crate::kinds::for_each_kind;
 use crate::model::{
-    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
-    EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
+    AppProtocol, Authorization, Backend, CaptureExemption, Certificate, CertificateKey, ConsumerWaypoint,
+    Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
     ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
     TlsTermination, TlsVersion, Workload,
 };
@@ -212,9 +212,9 @@ pub fn workload() -> impl Strategy<Value = Workload> {
     ];
     let aside = prop_oneof![
         Just(None),
-        Just(Some(Aside::HostNetwork)),
-        Just(Some(Aside::OptedOut)),
-        Just(Some(Aside::Proxy)),
+        Just(Some(CaptureExemption::HostNetwork)),
+        Just(Some(CaptureExemption::OptedOut)),
+        Just(Some(CaptureExemption::Proxy)),
     ];
     let (mesh, probes) = ((mesh, aside), vec(probe::probe(), 0..3));
     let uids = (text(), of(name()));
