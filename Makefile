@@ -34,7 +34,8 @@ test: lint deny unit ## Everything: format, lints, licences, unit, property and 
 
 lint: ## Format, clippy and documentation with warnings denied, and which way dependencies point (lint/structure.txt)
 	cargo fmt --all --check
-	@cargo run --quiet --locked -p fairway-lint
+	@$(CARGO) build --locked -p fairway-lint
+	@$(TARGET)/debug/fairway-lint
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 

@@ -1,4 +1,5 @@
-//! The tests that documents name: in a table whose last column is headed `test` or `held by`, each row names at least one, and each
+//! The tests that documents name. In any document what is written as code and is made like the name of a test (four words of a Rust
+//! test, `TestX` of Go) is one that exists. In those that promise something, in a table whose last column is headed `test` or `held by`, each row names at least one, and each
 //! that is named exists.
 //!
 //! In such a cell stand, as code: the path of a file or folder from the repository's root; the name of a Rust test; the name of a Go
@@ -10,6 +11,9 @@ use std::path::Path;
 
 /// The documents that promise something and name what holds it.
 pub const DOCUMENTS: [&str; 2] = ["docs/threat-model.md", "docs/limits.md"];
+
+/// Folders with documents, from the repository's root. Not the folders within them.
+const PROSE: [&str; 3] = [".", "docs", "docs/decisions"];
 
 /// A row of a table of evidence.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +51,40 @@ pub fn check(root: &Path) -> Result<Vec<String>, String> {
         let exists = |name: &str| known.contains(name) || (name.contains('/') && root.join(name).exists());
         complaints.extend(judge(&rows, exists).into_iter().map(|it| format!("{document}:{it}")));
     }
+    for folder in PROSE {
+        for path in listed(&root.join(folder))?.iter().filter(|path| path.ends_with(".md")) {
+            // What was has names that are not any more.
+            if path.ends_with("CHANGELOG.md") {
+                continue;
+            }
+            for (line, name) in named(&read(Path::new(path))?) {
+                if !known.contains(&name) {
+                    complaints.push(format!("{path}:{line}: \"{name}\" is no test and no fuzz target"));
+                }
+            }
+        }
+    }
     Ok(complaints)
+}
+
+/// What stands as code in a document and is made like the name of a test, with its line: `TestX`, or four words and more joined by `_`
+/// that are not the name of a metric.
+pub fn named(document: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, text) in document.lines().enumerate() {
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_rust = name.split('_').count() >= 4
+                && !name.starts_with("fairway_")
+                && name.chars().all(|it| it == '_' || it.is_ascii_lowercase() || it.is_ascii_digit());
+            let is_go = name.strip_prefix("Test").is_some_and(|it| {
+                it.starts_with(|it: char| it.is_ascii_uppercase()) && it.chars().all(char::is_alphanumeric)
+            });
+            if is_rust || is_go {
+                found.push((number + 1, name.to_owned()));
+            }
+        }
+    }
+    found
 }
 
 /// Complaints about rows, each with its line in front.
@@ -129,6 +166,12 @@ mod tests {
         let rows = rows(DOCUMENT);
         let named: Vec<_> = rows.iter().map(|row| (row.line, row.named.clone())).collect();
         assert_eq!(named, [(5, vec!["a_head_ends", "TestHead"]), (6, vec![]), (14, vec!["a/b.rs"])]);
+    }
+
+    #[test]
+    fn names_of_tests_are_found_in_prose_and_metrics_and_fields_are_none() {
+        let text = "Held by `a_head_that_ends`, `TestHead`.\n`fairway_a_b_total`, `until_head_seconds`, `Testing`, `a_b`\n";
+        assert_eq!(named(text), [(1, "a_head_that_ends".to_owned()), (1, "TestHead".to_owned())]);
     }
 
     #[test]

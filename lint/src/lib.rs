@@ -3,7 +3,7 @@
 //! # Purpose
 //!
 //! [`table`] reads what is allowed, [`crates`] and [`modules`] find what is, [`docs`] finds docstrings that say nothing, and
-//! [`evidence`] finds tests that documents name and that do not exist.
+//! [`evidence`] finds tests that documents name and that do not exist. [`circles`] finds files that depend on each other.
 //!
 //! # Guarantees
 //!
@@ -24,6 +24,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod circles;
 pub mod crates;
 pub mod docs;
 pub mod evidence;

@@ -1,10 +1,10 @@
-//! `make lint` runs this in the repository's root. It compares the directions of dependencies and the number of short docstrings with
-//! `lint/structure.txt`, and looks for the tests that documents name.
+//! `make lint` runs this in the repository's root. It compares the directions of dependencies and the number of short docstrings and
+//! the largest circles of files with `lint/structure.txt`, and looks for the tests that documents name.
 //!
-//! `--edges` prints the dependencies between modules as they are, in the form of that file; `--docs` prints the docstrings.
+//! `--edges` prints the dependencies between modules as they are, in the form of that file, and the circles; `--docs` prints the docstrings.
 #![forbid(unsafe_code)]
 
-use fairway_lint::{crates, docs, evidence, modules, table::Table};
+use fairway_lint::{circles, crates, docs, evidence, modules, table::Table};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -37,6 +37,15 @@ fn run(root: &Path, print_edges: bool) -> Result<Vec<String>, String> {
             print!("{}", modules::describe(source, &edges));
         }
         complaints.extend(modules::check(source, &modules::declared(root, &source.folder)?, &edges));
+    }
+    for (folder, allowed) in &table.circles {
+        let found = circles::find(root, folder)?;
+        if print_edges {
+            found
+                .iter()
+                .for_each(|it| println!("circle of {} files in {folder}: {}", it.len(), it.join(" ")));
+        }
+        complaints.extend(circles::check(folder, &found, *allowed));
     }
     complaints.extend(evidence::check(root)?);
     let short = docs::short(root)?;

@@ -184,7 +184,7 @@ fn exports(words: &[Word<'_>]) -> BTreeMap<String, String> {
 }
 
 /// The names of modules in other files that are compiled for tests only.
-fn test_modules(words: &[Word<'_>]) -> Vec<String> {
+pub(crate) fn test_modules(words: &[Word<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for at in 0..words.len() {
         if let Some(after) = test_attribute(words, at)
@@ -200,7 +200,7 @@ fn test_modules(words: &[Word<'_>]) -> Vec<String> {
 }
 
 /// The words of a file without what `#[cfg(test)]` stands before: a block, or up to a semicolon.
-fn without_tests<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
+pub(crate) fn without_tests<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
     let (mut kept, mut at) = (Vec::new(), 0);
     while at < words.len() {
         let Some(mut end) = test_attribute(words, at) else {

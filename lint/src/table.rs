@@ -9,6 +9,8 @@ pub struct Table {
     pub crates: BTreeMap<String, Allowed>,
     /// The crates whose top modules are checked too.
     pub modules: Vec<Modules>,
+    /// Of each folder with a crate, how many files its largest circle has: files that depend on each other. 0 is none.
+    pub circles: BTreeMap<String, usize>,
     /// The number of docstrings with three words or less that there may be.
     pub short_docs: usize,
 }
@@ -42,7 +44,7 @@ pub struct Modules {
 }
 
 impl Table {
-    /// Reads sections (`crates`, `modules FOLDER`) of lines `name: names… | debt…`, and a line `short-docs NUMBER`. `#` begins a comment.
+    /// Reads sections (`crates`, `modules FOLDER`) of lines `name: names… | debt…`, and lines `circle FOLDER NUMBER` and `short-docs NUMBER`. `#` begins a comment.
     ///
     /// # Errors
     /// A message with the number of the line that is not understood, or that allows a cycle.
@@ -72,6 +74,10 @@ impl Table {
                 ["modules", folder] => {
                     in_crates = false;
                     table.modules.push(Modules { folder: folder.to_owned(), allowed: BTreeMap::new() });
+                }
+                ["circle", folder, count] => {
+                    let count = count.parse().map_err(|error| format!("line {at}: {count}: {error}"))?;
+                    table.circles.insert(folder.to_owned(), count);
                 }
                 ["short-docs", count] => {
                     table.short_docs =

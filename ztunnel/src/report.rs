@@ -6,7 +6,7 @@ use crate::pod_status::{FenceStatus, PodState, PodStatus};
 use crate::view::View;
 use fairway_config::capture::capture_client::CaptureClient;
 use fairway_config::capture::{CaptureReport, CaptureState, Fence, PodCapture};
-use fairway_config::model::{Aside, Mesh, Workload};
+use fairway_config::model::{CaptureExemption, Mesh, Workload};
 use fairway_identity::ControllerChannel;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -115,14 +115,18 @@ fn pod(workload: &Workload, status: Option<&PodStatus>) -> Option<PodCapture> {
     })
 }
 
-fn describe_aside(aside: Aside) -> (CaptureState, &'static str) {
+fn describe_aside(aside: CaptureExemption) -> (CaptureState, &'static str) {
     match aside {
-        Aside::HostNetwork => (
+        CaptureExemption::HostNetwork => (
             CaptureState::HostNetwork,
             "it has its node's network, and capturing that would cut the node off",
         ),
-        Aside::OptedOut => (CaptureState::OptedOut, "its label fairway.dev/mesh takes it out"),
-        Aside::Proxy => (CaptureState::Proxy, "it is a proxy of Fairway's, and speaks mTLS itself"),
+        CaptureExemption::OptedOut => {
+            (CaptureState::OptedOut, "its label fairway.dev/mesh keeps it out of the mesh")
+        }
+        CaptureExemption::Proxy => {
+            (CaptureState::Proxy, "it is a proxy of Fairway, which speaks mTLS itself")
+        }
     }
 }
 
@@ -132,7 +136,7 @@ mod tests {
     use fairway_config::model::{Generation, MutualTls, Resource};
     use fairway_config::{Delta, Snapshot};
 
-    fn workload(name: &str, node: &str, mesh: Mesh, aside: Option<Aside>) -> Resource {
+    fn workload(name: &str, node: &str, mesh: Mesh, aside: Option<CaptureExemption>) -> Resource {
         Resource::Workload(Arc::new(Workload {
             key: format!("shop/{name}").into(),
             uid: format!("uid-{name}").into(),
@@ -169,9 +173,9 @@ mod tests {
             workload("early", "n1", captured, None),
             workload("leaving", "n1", Mesh::Outside, None),
             workload("left", "n1", Mesh::Outside, None),
-            workload("host", "n1", Mesh::Outside, Some(Aside::HostNetwork)),
-            workload("proxy", "n1", Mesh::Outside, Some(Aside::Proxy)),
-            workload("shy", "n1", Mesh::Outside, Some(Aside::OptedOut)),
+            workload("host", "n1", Mesh::Outside, Some(CaptureExemption::HostNetwork)),
+            workload("proxy", "n1", Mesh::Outside, Some(CaptureExemption::Proxy)),
+            workload("shy", "n1", Mesh::Outside, Some(CaptureExemption::OptedOut)),
             workload("elsewhere", "n2", captured, None),
         ];
         let delta = Delta { generation: Generation(1), upserts, removals: vec![] };

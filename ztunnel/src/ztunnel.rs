@@ -52,8 +52,8 @@ impl Ztunnel {
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
         let worker_pool = WorkerPool::new(inboxes);
         let reviewers = worker_pool.clone();
-        let (applier, state) =
-            state::channel(settings.locality(), move |affected| reviewers.review(affected));
+        let review = move |affected| reviewers.review(affected);
+        let (applier, state) = state::channel(settings.locality(), counted.telemetry.clone(), review);
         let connections: Arc<[ConnectionTable]> =
             receivers.iter().map(|_| ConnectionTable::default()).collect();
         let view = View { state: state.clone(), pods: PodTable::default(), connections: connections.clone() };

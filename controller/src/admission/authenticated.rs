@@ -111,7 +111,7 @@ async fn review(
     token: &str,
 ) -> Result<super::Reviewed, Status> {
     if let Err(why) = token::check(token, AUDIENCE, SystemTime::now()) {
-        debug!(?source, "a caller is turned away: the token cannot be a proxy's: {why}");
+        debug!(?source, "a caller is rejected: the token cannot be a proxy's: {why}");
         return Err(Status::unauthenticated(format!("the API server would not take the token: {why}")));
     }
     match reviewer.review_from(source, token).await {
@@ -120,7 +120,7 @@ async fn review(
             Ok(reviewed)
         }
         Err(error @ ReviewError::NotReviewed(_)) => {
-            warn!("a caller is turned away: {error}");
+            warn!("a caller is rejected: {error}");
             Err(Status::unauthenticated(error.to_string()))
         }
         Err(error @ ReviewError::Unavailable(_)) => {

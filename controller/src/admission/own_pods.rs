@@ -42,7 +42,7 @@ pub enum PodRejection {
         pod: ObjectName,
         /// What it has to belong to.
         kind: &'static str,
-        /// The name of that.
+        /// The name of the DaemonSet or Deployment that it has to belong to.
         name: Arc<str>,
     },
     /// Its token or its keys are somebody else's, too.

@@ -89,7 +89,7 @@ pub enum AuthorityError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What is stored is not what was stored.
-    #[error("the stored roots are of no use: {0}")]
+    #[error("the stored roots cannot be used: {0}")]
     Saved(#[from] SavedError),
     /// The settings do not hold together.
     #[error(transparent)]

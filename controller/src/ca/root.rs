@@ -41,7 +41,7 @@ pub enum RootError {
     #[error("the root certificate is not X.509")]
     Malformed,
     /// Something the signing library does not take.
-    #[error("the root's certificate or key is of no use: {0}")]
+    #[error("the root's certificate or key cannot be used: {0}")]
     Unusable(#[from] rcgen::Error),
     /// A certificate that must not sign others (RFC 5280 §4.2.1.9).
     #[error(

@@ -206,7 +206,14 @@ pub(crate) fn every_message() -> std::collections::BTreeSet<String> {
         for (fence, older_connections) in
             [(Fence::Unspecified, 0), (Fence::Up, 0), (Fence::Up, 1), (Fence::Up, 2), (Fence::Down, 0)]
         {
-            for reason in ["", "what its tunnel says"] {
+            // As tunnels say it: `describe_aside` of their report, and `PodError`.
+            let said = match state {
+                HostNetwork => "it has its node's network, and capturing that would cut the node off",
+                OptedOut => "its label fairway.dev/mesh keeps it out of the mesh",
+                Proxy => "it is a proxy of Fairway, which speaks mTLS itself",
+                _ => "the capture rules cannot be loaded: Operation not permitted (os error 1)",
+            };
+            for reason in ["", said] {
                 let pod = PodCapture {
                     state: state.into(),
                     fence: fence.into(),

@@ -4,7 +4,7 @@ use crate::compile::Compiler;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::resources::Kind;
 use crate::source::Scan;
-use crate::status::Truth;
+use crate::status::ConditionStatus;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -45,11 +45,11 @@ pub struct ShownCondition {
     /// The type of the condition, such as `Accepted`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The status of the condition.
-    pub status: Truth,
+    /// `True`, `False` or `Unknown`.
+    pub status: ConditionStatus,
     /// The API's word for why.
     pub reason: &'static str,
-    /// The message of the condition.
+    /// Its text for people.
     pub message: String,
     /// Whether it is bad news.
     pub bad: bool,

@@ -48,7 +48,7 @@ impl Query<Cluster> for Status {
         let generation = mesh.meta.generation;
         let refusal = if name != &*settings.mesh_name {
             let message = format!("there is one mesh, and it is reported on XMesh {}", settings.mesh_name);
-            Some(Diagnostic::error(Reason::MeshDuplicate, "metadata.name", message, "remove this object"))
+            Some(Diagnostic::error(Reason::MeshDuplicate, "metadata.name", message, "delete it"))
         } else if let Some(it) = &mesh.spec.parameters_ref {
             let message =
                 format!("Fairway reads no parameters for a mesh, so {} {} has no effect", it.kind, it.name);

@@ -14,6 +14,8 @@ mod output;
 mod policy;
 mod pool;
 mod program;
+#[cfg(test)]
+pub(crate) use program::example_of_fault;
 mod route;
 mod service;
 mod settings;

@@ -19,7 +19,7 @@ pub struct Output {
     pub unjudged: Vec<ObjectRef>,
     /// Proxies, new or changed.
     pub proxies: Vec<Proxy>,
-    /// Proxies that are wanted no more, nor left.
+    /// Proxies that are no longer needed and have not been removed yet.
     pub retired: Vec<ObjectName>,
     /// Whether other waypoints are needed than before, of those that nobody wrote a Gateway for (only in a cluster).
     pub waypoints_changed: bool,

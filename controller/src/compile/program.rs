@@ -35,7 +35,7 @@ pub(super) enum Product {
 pub(super) struct Made {
     /// The resources of proxies.
     pub resources: Vec<Resource>,
-    /// The statuses of objects.
+    /// What is to be written into `status` of objects.
     pub statuses: Vec<(ObjectRef, ObjectStatus)>,
     /// The proxies that are wanted.
     pub proxies: Vec<Proxy>,
@@ -63,6 +63,21 @@ impl Program for Cluster {
         let remedy = "report it to Fairway's developers, with the object";
         Some((about.clone(), Diagnostic::error(Reason::QueryFault, "", message, remedy).about(&about)))
     }
+}
+
+/// A fault in the compiler itself, which no object provokes.
+#[cfg(test)]
+pub(crate) fn example_of_fault() -> Diagnostic {
+    let read = "compile::route::Attach";
+    let fault = Fault {
+        query: "compile::gateway::Listen",
+        key: "Gateway edge/public".to_owned(),
+        about: Some(ObjectRef::new(crate::resources::Kind::Gateway, "edge", "public")),
+        cause: fairway_incremental::Cause::ReadsTooEarly { stage: 2, read, read_stage: 4 },
+    };
+    Cluster::note_of(&fault)
+        .map(|(_, diagnostic)| diagnostic)
+        .unwrap_or_else(|| unreachable!("it is about an object"))
 }
 
 impl Inputs<ObjectRef, Object> for Resources {

@@ -15,9 +15,9 @@ pub(crate) const CONTROLLER_NAME: &str = "fairway.dev/controller";
 pub struct CompileSettings {
     /// The name in `controllerName` of the GatewayClasses that are ours.
     pub controller_name: Arc<str>,
-    /// The GatewayClass of Gateways.
+    /// The name of the GatewayClass for Gateways: `fairway`, unless the chart sets another.
     pub gateway_class: Arc<str>,
-    /// The GatewayClass of waypoints.
+    /// The name of the GatewayClass for waypoints: `fairway-waypoint`, unless the chart sets another.
     pub waypoint_class: Arc<str>,
     /// The trust domain of identities.
     pub trust_domain: TrustDomain,

@@ -95,7 +95,7 @@ impl Diagnostic {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
+        let made = Self {
             severity,
             object: None,
             location: None,
@@ -103,7 +103,10 @@ impl Diagnostic {
             reason,
             message: message.into(),
             remedy: remedy.into(),
-        }
+        };
+        #[cfg(test)]
+        tests::recorder::record(&made);
+        made
     }
 
     /// The same about an object.
@@ -130,6 +133,14 @@ impl Diagnostic {
         self
     }
 
+    /// Field and message, without the remedy: for a diagnostic that is put together from others, and has a remedy of its own.
+    pub(crate) fn statement(&self) -> String {
+        match self.field.is_empty() {
+            true => self.message.clone(),
+            false => format!("{}: {}", self.field, self.message),
+        }
+    }
+
     /// Field, message and remedy in one line: what a condition of the object says.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -152,9 +163,29 @@ impl From<InvalidObject> for Diagnostic {
     }
 }
 
+/// The remedy of a diagnostic that stands alone.
+pub(crate) fn only_remedy(diagnostics: &[Diagnostic]) -> Option<&str> {
+    match diagnostics {
+        [one] if !one.remedy.is_empty() => Some(&one.remedy),
+        _ => None,
+    }
+}
+
 /// The texts of several diagnostics, for one condition.
 pub fn join_texts<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> String {
     diagnostics.into_iter().map(Diagnostic::text).collect::<Vec<_>>().join(". ")
+}
+
+/// Texts as sentences after another one. The first word of each is capitalised, unless it is the path of a field.
+pub(crate) fn sentences(texts: &[String]) -> String {
+    let sentence = |text: &String| {
+        let is_word = text.split(' ').next().is_some_and(|it| it.chars().all(|it| it.is_ascii_lowercase()));
+        match text.chars().next().filter(|_| is_word) {
+            Some(first) => first.to_ascii_uppercase().to_string() + &text[first.len_utf8()..],
+            None => text.clone(),
+        }
+    };
+    texts.iter().map(sentence).collect::<Vec<_>>().join(". ")
 }
 
 /// One line for a log: place, object, field, message, remedy.

@@ -90,7 +90,7 @@ reasons! {
     FilterFieldOfOtherType,
     FilterTwice,
     PathModifierMismatch,
-    PrefixReplacementNeedsOneMatch,
+    PrefixReplacementNeedsOneMatch => UNSUPPORTED_VALUE,
     CorsWildcardNotAlone,
     PolicyTargetDuplicate,
     SubjectAltNameMissing,
@@ -203,7 +203,6 @@ reasons! {
     RedirectStatusInvalid => UNSUPPORTED_VALUE,
     RedirectPortInvalid => UNSUPPORTED_VALUE,
     PathModifierEmpty => UNSUPPORTED_VALUE,
-    ReplacePrefixWithoutPrefix => UNSUPPORTED_VALUE,
     MirrorSharesTwo => UNSUPPORTED_VALUE,
     MirrorShareInvalid => UNSUPPORTED_VALUE,
     CorsMethodInvalid => UNSUPPORTED_VALUE,
@@ -378,6 +377,15 @@ reasons! {
     // A cluster: what only statuses say.
     StatusMissing,
     ConditionBad,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// Whether the message is about a route as a whole, wherever in it the fault is found: it is told once.
+    pub(crate) fn is_of_whole_route(self) -> bool {
+        matches!(self, Self::RouteExpressionsTooLarge | Self::NamespaceExpressionsTooLarge)
+    }
 }
 
 impl fmt::Display for Reason {

@@ -2,6 +2,15 @@
 //! because an older CRD may let through what they forbid. Both say the same.
 
 use super::{Diagnostic, Reason};
+use std::borrow::Cow;
+
+/// A kind in words: `ConfigMap` of the core group, `example.com/Bucket` of another.
+pub(crate) fn qualified<'a>(group: &str, kind: &'a str) -> Cow<'a, str> {
+    match group {
+        "" | "core" => kind.into(),
+        _ => format!("{group}/{kind}").into(),
+    }
+}
 
 pub(crate) fn redirect_with_rewrite(field: impl Into<String>) -> Diagnostic {
     let message = "a rule cannot have both a RequestRedirect and a URLRewrite filter";
@@ -11,6 +20,13 @@ pub(crate) fn redirect_with_rewrite(field: impl Into<String>) -> Diagnostic {
 pub(crate) fn redirect_with_backends(field: impl Into<String>) -> Diagnostic {
     let message = "a rule with a RequestRedirect filter cannot have backends";
     Diagnostic::error(Reason::RedirectWithBackends, field, message, "remove the backends or the filter")
+}
+
+/// What replaces a prefix has to be about one prefix.
+pub(crate) fn prefix_replacement(field: impl Into<String>) -> Diagnostic {
+    let message = "replacePrefixMatch needs a rule with exactly one match, with a path of type PathPrefix";
+    let remedy = "split the rule, match by PathPrefix, or use replaceFullPath";
+    Diagnostic::error(Reason::PrefixReplacementNeedsOneMatch, field, message, remedy)
 }
 
 pub(crate) fn mirror_shares_two(field: impl Into<String>) -> Diagnostic {

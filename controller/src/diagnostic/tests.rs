@@ -1,9 +1,11 @@
 //! Every message that the controller can give, in one file for a reader: `snapshots/…golden.snap`.
 
 mod corpus;
+pub(super) mod recorder;
+mod texts;
 
 use super::{Diagnostic, Reason};
-use crate::status::condition::recorder;
+use crate::status::condition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -54,17 +56,18 @@ fn a_reason_is_used_at_one_place() {
 /// A review of this file as prose for a stranger is a part of each change of a message.
 #[test]
 fn every_message_is_in_the_golden_file() {
+    condition::recorder::start();
     recorder::start();
     let corpus = corpus::run();
-    let places = recorder::stop();
+    let (places, made) = (condition::recorder::stop(), recorder::stop());
 
     let mut by_reason = BTreeMap::<Reason, BTreeSet<Diagnostic>>::new();
-    for diagnostic in corpus.diagnostics {
+    let quoted = made.into_iter().filter(|it| IN_CONDITIONS.contains(&it.reason));
+    for diagnostic in corpus.diagnostics.into_iter().chain(quoted).chain([crate::compile::example_of_fault()])
+    {
         by_reason.entry(diagnostic.reason).or_default().insert(diagnostic);
     }
-    let is_reported = |reason: &&Reason| !IN_CONDITIONS.contains(reason) && **reason != INTERNAL;
-    let missing = Reason::ALL.iter().filter(is_reported).filter(|reason| !by_reason.contains_key(reason));
-    let missing: Vec<&Reason> = missing.collect();
+    let missing: Vec<&Reason> = Reason::ALL.iter().filter(|reason| !by_reason.contains_key(reason)).collect();
     assert!(missing.is_empty(), "the corpus has no example of {missing:?}");
     for reason in IN_CONDITIONS {
         let (reason, shown) = (format!("({})", reason.condition()), &corpus.conditions);
@@ -76,7 +79,11 @@ fn every_message_is_in_the_golden_file() {
     let mut golden = String::from("# Diagnostics: each reason, the reason of its condition, an example.\n");
     for reason in Reason::ALL {
         golden.push_str(&format!("\n## {reason} ({})\n", reason.condition()));
-        for diagnostic in by_reason.get(reason).into_iter().flatten().take(EXAMPLES) {
+        let mut shapes = BTreeSet::new();
+        for diagnostic in by_reason.get(reason).into_iter().flatten() {
+            if !shapes.insert(texts::shape(&diagnostic.text())) || shapes.len() > EXAMPLES {
+                continue;
+            }
             golden.push_str(&format!("{}: {}\n", diagnostic.severity, place(diagnostic)));
             golden.push_str(&format!("  {}\n", diagnostic.message));
             if !diagnostic.remedy.is_empty() {
@@ -93,11 +100,9 @@ fn every_message_is_in_the_golden_file() {
     conditions.iter().for_each(|line| golden.push_str(&format!("{line}\n")));
     golden.push_str("\n# Events, and conditions that the writer of statuses changes.\n\n");
     corpus.other.iter().for_each(|line| golden.push_str(&format!("{line}\n")));
+    texts::assert_complete(&golden);
     insta::assert_snapshot!("golden", golden);
 }
-
-/// A fault in the compiler itself: no object provokes it.
-const INTERNAL: Reason = Reason::QueryFault;
 
 /// Reasons of diagnostics that put together others, which are reported by themselves.
 const IN_CONDITIONS: [Reason; 5] = [
@@ -108,8 +113,8 @@ const IN_CONDITIONS: [Reason; 5] = [
     Reason::RouteUnreadable,
 ];
 
-/// How many examples of a reason are shown: some messages have a part that varies.
-const EXAMPLES: usize = 3;
+/// How many examples of a reason are shown: one for each text that differs from the others in more than names and numbers.
+const EXAMPLES: usize = 24;
 
 fn place(diagnostic: &Diagnostic) -> String {
     let location = diagnostic.location.as_ref().map(ToString::to_string);

@@ -25,7 +25,7 @@ pub(crate) async fn keep_published(client: &Client, namespace: &str, pod: &str, 
         match publish(client, namespace, pod, address, port).await {
             Ok(()) => {
                 if !told {
-                    info!(%address, port, "proxies are led here");
+                    info!(%address, port, "proxies connect to this controller from now on");
                 }
                 (pause, told) = (AFTER_FAILURE.0, true);
                 tokio::time::sleep(AGAIN).await;

@@ -42,7 +42,7 @@ pub struct Claim {
 
 /// What to do about the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub enum LeaseAction {
     /// Write our name into it.
     Take,
     /// Write our name into it once more.
@@ -67,20 +67,20 @@ impl Election {
     }
 
     /// What to do now that the Lease says this.
-    pub fn see(&mut self, claim: Claim, now: Instant) -> Move {
+    pub fn see(&mut self, claim: Claim, now: Instant) -> LeaseAction {
         let since = match &self.seen {
             Some((seen, since)) if *seen == claim => *since,
             _ => now,
         };
         let next = match &claim.holder {
-            None => Move::Take,
-            Some(holder) if *holder == self.me && self.leads(now) => Move::Renew,
+            None => LeaseAction::Take,
+            Some(holder) if *holder == self.me && self.leads(now) => LeaseAction::Renew,
             // Ours from before a restart: there is only one of this name.
-            Some(holder) if *holder == self.me => Move::Take,
-            Some(_) if now.duration_since(since) >= self.timing.lease => Move::Take,
-            Some(_) => Move::Leave,
+            Some(holder) if *holder == self.me => LeaseAction::Take,
+            Some(_) if now.duration_since(since) >= self.timing.lease => LeaseAction::Take,
+            Some(_) => LeaseAction::Leave,
         };
-        if next == Move::Leave {
+        if next == LeaseAction::Leave {
             // Somebody took it from us, which they do only when we were away for long.
             self.renewed = None;
         }
@@ -122,11 +122,11 @@ mod tests {
     async fn a_free_lease_is_taken_and_renewed() {
         let start = Instant::now();
         let mut us = Election::new("a".into(), Timing::default());
-        assert_eq!(us.see(claim("", "1"), start), Move::Take);
+        assert_eq!(us.see(claim("", "1"), start), LeaseAction::Take);
         assert!(!us.leads(start), "not before it is written");
         us.wrote(claim("a", "2"), start);
         assert!(us.leads(at(start, 4999)));
-        assert_eq!(us.see(claim("a", "2"), at(start, 1000)), Move::Renew);
+        assert_eq!(us.see(claim("a", "2"), at(start, 1000)), LeaseAction::Renew);
     }
 
     #[tokio::test(start_paused = true)]
@@ -135,10 +135,10 @@ mod tests {
         let (mut us, mut other) =
             (Election::new("a".into(), Timing::default()), Election::new("b".into(), Timing::default()));
         us.wrote(claim("a", "2"), start);
-        assert_eq!(other.see(claim("a", "2"), start), Move::Leave);
+        assert_eq!(other.see(claim("a", "2"), start), LeaseAction::Leave);
         assert!(!us.leads(at(start, 5000)));
-        assert_eq!(other.see(claim("a", "2"), at(start, 7999)), Move::Leave);
-        assert_eq!(other.see(claim("a", "2"), at(start, 8000)), Move::Take);
+        assert_eq!(other.see(claim("a", "2"), at(start, 7999)), LeaseAction::Leave);
+        assert_eq!(other.see(claim("a", "2"), at(start, 8000)), LeaseAction::Take);
     }
 
     #[tokio::test(start_paused = true)]
@@ -146,19 +146,19 @@ mod tests {
         let start = Instant::now();
         let mut us = Election::new("b".into(), Timing::default());
         for (millis, version) in [(0, "1"), (7000, "2"), (14_000, "3"), (21_999, "3")] {
-            assert_eq!(us.see(claim("a", version), at(start, millis)), Move::Leave, "{millis}");
+            assert_eq!(us.see(claim("a", version), at(start, millis)), LeaseAction::Leave, "{millis}");
         }
-        assert_eq!(us.see(claim("a", "3"), at(start, 22_000)), Move::Take);
+        assert_eq!(us.see(claim("a", "3"), at(start, 22_000)), LeaseAction::Take);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_released_lease_and_ones_own_are_taken_at_once() {
         let start = Instant::now();
         let mut us = Election::new("b".into(), Timing::default());
-        assert_eq!(us.see(claim("a", "1"), start), Move::Leave);
-        assert_eq!(us.see(claim("", "2"), at(start, 1)), Move::Take);
+        assert_eq!(us.see(claim("a", "1"), start), LeaseAction::Leave);
+        assert_eq!(us.see(claim("", "2"), at(start, 1)), LeaseAction::Take);
         let mut restarted = Election::new("a".into(), Timing::default());
-        assert_eq!(restarted.see(claim("a", "1"), start), Move::Take);
+        assert_eq!(restarted.see(claim("a", "1"), start), LeaseAction::Take);
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,7 +166,7 @@ mod tests {
         let start = Instant::now();
         let mut us = Election::new("a".into(), Timing::default());
         us.wrote(claim("a", "1"), start);
-        assert_eq!(us.see(claim("b", "2"), at(start, 1000)), Move::Leave);
+        assert_eq!(us.see(claim("b", "2"), at(start, 1000)), LeaseAction::Leave);
         assert!(!us.leads(at(start, 1000)));
     }
 }

@@ -1,6 +1,6 @@
 //! The Lease in the cluster.
 
-use super::election::{Claim, Election, Move, Timing};
+use super::election::{Claim, Election, LeaseAction, Timing};
 use crate::apiserver::describe;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -75,7 +75,7 @@ impl Candidate {
     /// Looks at the Lease and takes it if it is free.
     async fn stand(&mut self) -> kube::Result<()> {
         let lease = self.leases.get_opt(NAME).await?;
-        if self.election.see(claim(lease.as_ref()), Instant::now()) == Move::Leave {
+        if self.election.see(claim(lease.as_ref()), Instant::now()) == LeaseAction::Leave {
             return Ok(());
         }
         let begun = Instant::now();

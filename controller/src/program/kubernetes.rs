@@ -154,7 +154,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     // Whoever leads has a configuration to serve.
     let compiled = async {
         hub.first_commit().await;
-        info!("compiled; standing for the Lease");
+        info!("the configuration is compiled; waiting for the Lease");
     };
     tokio::select! {
         () = compiled => {}
@@ -182,7 +182,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         leading.send_replace(false);
         match end {
             // What was compiled is as right as before; only the others lead now.
-            End::Lost(why) => warn!("this replica no longer leads, and stands again: {why}"),
+            End::Lost(why) => warn!("this replica no longer leads, and waits for the Lease again: {why}"),
             End::Asked(name) => {
                 leadership.release().await;
                 return Ok(ended(name));

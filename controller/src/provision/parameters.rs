@@ -59,7 +59,8 @@ pub struct Drain {
     pub grace: Duration,
 }
 
-/// Why parameters are of no use.
+/// Why parameters cannot be used: what a `Diagnostic` says, without the object and the reason, which this module does not know. (It
+/// stands below `diagnostic`, which knows the status of what is provisioned.)
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}; {remedy}")]
 pub struct InvalidParameters {

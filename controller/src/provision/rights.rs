@@ -1,7 +1,7 @@
 //! Which fields of `GatewayParameters` are rights, and who may use them.
 //!
 //! The controller makes Deployments with its own rights, for people who may have none but to write Gateways. So a field that
-//! decides which code runs, where it runs, before whom it runs, or what others take the pod for, is for the administrator: he
+//! decides which code runs, where it runs, before whom it runs, or what others take the pod for, is for the administrator, who
 //! writes it in the parameters of a GatewayClass, or allows tenants to.
 
 use super::parameters::InvalidParameters;

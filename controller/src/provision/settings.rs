@@ -18,7 +18,7 @@ pub struct Settings {
     pub log: Option<String>,
     /// How long a waypoint that nothing needs any more is kept.
     pub waypoint_linger: Duration,
-    /// The class of waypoints.
+    /// The name of the GatewayClass of the waypoints that the controller makes by itself.
     pub waypoint_class: String,
     /// The `--log-format` of proxies; none is their default.
     pub log_format: Option<String>,

@@ -40,7 +40,7 @@ impl ApiResource {
     }
 }
 
-/// The path of a version of a group.
+/// Where the API server serves it: `/api/v1` for the core group, `/apis/<group>/<version>` for others.
 pub(crate) fn group_path(group: &str, version: &str) -> String {
     match group {
         "" => format!("/api/{version}"),

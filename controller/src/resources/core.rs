@@ -268,7 +268,7 @@ impl Service {
         self.ports_over(Transport::Tcp)
     }
 
-    /// Its ports over one transport.
+    /// The ports that are served over this transport, in the order of the spec.
     pub fn ports_over(&self, transport: Transport) -> impl Iterator<Item = &ServicePort> {
         self.ports.iter().filter(move |it| it.transport == transport)
     }

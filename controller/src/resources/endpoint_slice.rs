@@ -27,7 +27,7 @@ pub struct AddressSlice {
     pub ports: Vec<SlicePort>,
 }
 
-/// One endpoint of a slice.
+/// An address behind a Service, with its state. Only the first address of an endpoint is used, as Kubernetes defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// Its address. (A slice's endpoint has one; the field of the API is a list for history's sake.)
@@ -48,7 +48,7 @@ pub struct SliceEndpoint {
     pub hints: Option<Arc<Hints>>,
 }
 
-/// A port of a slice.
+/// A port that each endpoint of the slice has, by the name that the Service gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlicePort {
     /// The name of the Service's port; empty for a Service with one unnamed port.
@@ -82,7 +82,7 @@ impl EndpointSlice {
             let Some(first) = it.addresses.first() else {
                 return Err(invalid(
                     format!("endpoints[{index}].addresses"),
-                    "is empty: it takes one IP address",
+                    "the list is empty: it takes one IP address",
                 ));
             };
             let conditions = it.conditions.unwrap_or_default();

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// The group of the Gateway API.
+/// The group of the Gateway API, `gateway.networking.k8s.io`.
 const GATEWAY_API: &str = fairway_gateway_api::GROUP;
 /// The group of kinds that are in the Gateway API's experimental channel only. Their names begin with X.
 const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
@@ -16,7 +16,14 @@ const FAIRWAY: &str = "fairway.dev";
 macro_rules! kinds {
     (objects { $($object:tt)+ } policies { $($policy:tt)+ } unhandled { $($unhandled:tt)+ }) => {
         kinds! { $($object)+ $($policy)+ $($unhandled)+ }
+        kinds! { policies $($policy)+ }
         kinds! { unhandled $($unhandled)+ }
+    };
+    (policies $($(#[$doc:meta])* $name:ident { $($column:tt)+ })+) => {
+        impl Kind {
+            /// The kinds of policies that are carried out; all of them have `targetRefs`.
+            pub const POLICIES: &[Self] = &[$(Self::$name),+];
+        }
     };
     (unhandled $($(#[$doc:meta])* $name:ident { $($column:tt)+ })+) => {
         impl Kind {

@@ -15,8 +15,8 @@ pub struct MeshSpec {
 /// A reference to settings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ParametersRef {
-    /// The kind of the parameters.
+    /// The kind that `spec.parametersRef` names, for the message.
     pub kind: String,
-    /// The name of the parameters.
+    /// The object that `spec.parametersRef` names, for the message.
     pub name: String,
 }

@@ -70,6 +70,14 @@ macro_rules! objects {
                 }
             }
 
+            /// Notes that what was written cannot be read, and why: the rest of it stands in for that.
+            pub(crate) fn set_unreadable(&mut self, why: Arc<str>) {
+                match self {
+                    $(Self::$name(it) => Arc::make_mut(it).meta.unreadable = Some(why),)+
+                    Self::Unhandled(it) => Arc::make_mut(it).meta.unreadable = Some(why),
+                }
+            }
+
             /// The metadata, which every kind has.
             pub fn meta(&self) -> &Meta {
                 match self {

@@ -10,7 +10,7 @@ pub struct Selector {
     pub requirements: Vec<Requirement>,
 }
 
-/// One requirement of a selector.
+/// An entry of `matchExpressions`; all of them have to hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requirement {
     /// The label is there and has one of these values.

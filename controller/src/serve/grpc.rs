@@ -110,7 +110,7 @@ pub struct HubService {
     warnings: Arc<Warnings>,
 }
 
-/// Who is turned away is told to the log, but not with each of its tries.
+/// Who is rejected is logged, but not with each of its tries.
 #[derive(Debug, Default)]
 struct Warnings {
     last: Mutex<Option<Instant>>,
@@ -125,7 +125,7 @@ impl Warnings {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|it| now.duration_since(it) >= PAUSE) {
             *last = Some(now);
-            warn!(%proxy, "a caller is turned away: {refused}");
+            warn!(%proxy, "a caller is rejected: {refused}");
         }
     }
 }

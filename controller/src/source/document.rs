@@ -14,7 +14,7 @@ pub(super) struct Document {
 /// A text that is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
-    /// The line, from 1.
+    /// The line at which the parser gave up, from 1.
     pub line: usize,
     /// What the parser says.
     pub message: String,

@@ -120,7 +120,7 @@ fn read(path: &Path, text: &str, old: File) -> File {
         Ok(documents) => documents,
         Err(error) => {
             let message = format!("this is not YAML: {}", error.message);
-            let problem = Diagnostic::error(Reason::YamlInvalid, "", message, "correct it");
+            let problem = Diagnostic::error(Reason::YamlInvalid, "", message, "fix the YAML syntax");
             return keep(problem.at(path, error.line), old);
         }
     };

@@ -104,8 +104,14 @@ impl Schema {
 
     fn walk(&self, value: &mut Value, path: &mut String, out: &mut Vec<Diagnostic>) {
         if let Some(expected) = self.r#type.filter(|it| !it.accepts(value)) {
-            let remedy = format!("write {}", expected.name());
-            let message = format!("the value is {}", name_of(value));
+            let remedy = match (expected, &*value) {
+                (Type::String, Value::Number(_) | Value::Bool(_)) => "put it in quotes".to_owned(),
+                (Type::Integer | Type::Number | Type::Boolean, Value::String(_)) => {
+                    "write it without quotes".to_owned()
+                }
+                _ => format!("write {}", expected.name()),
+            };
+            let message = format!("the value is {}; {} is expected", name_of(value), expected.name());
             return out.push(Diagnostic::error(Reason::TypeMismatch, path.as_str(), message, remedy));
         }
         if !self.choices.is_empty() && !self.choices.contains(value) {
@@ -139,7 +145,7 @@ impl Schema {
             }
         }
         for name in self.required.iter().filter(|it| !map.contains_key(*it)) {
-            let (message, remedy) = ("the field is missing", "write it");
+            let (message, remedy) = ("the field is missing", format!("add `{name}`"));
             out.push(Diagnostic::error(Reason::FieldMissing, join(path, name), message, remedy));
         }
         for (name, value) in map.iter_mut() {
@@ -257,10 +263,10 @@ impl Type {
         match self {
             Self::Object => "an object",
             Self::Array => "a list",
-            Self::String => "a text (in quotes if it looks like something else)",
-            Self::Integer => "a whole number",
+            Self::String => "a string",
+            Self::Integer => "an integer",
             Self::Number => "a number",
-            Self::Boolean => "true or false",
+            Self::Boolean => "a boolean (true or false)",
         }
     }
 }
@@ -268,9 +274,9 @@ impl Type {
 fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "true or false",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }

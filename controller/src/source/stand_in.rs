@@ -6,7 +6,6 @@ use super::schema;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Kind, Object, ObjectRef};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
 /// Of a policy that cannot be read its targets, and of a route its parents, hostnames and matches, as far as these can be read. Compiling
 /// closes what the policy names, and answers the route's requests with an error: they must not fall to a wider rule.
@@ -26,19 +25,17 @@ impl StandIn {
                 json!({ "targetRefs": services(targets)?, "validation": { "hostname": "" } })
             }
             kind if kind.as_route().is_some() => route::spec(kind, &written["spec"])?,
-            // It closes them: without an action nobody can say what it allows.
-            Kind::AccessPolicy => json!({ "targetRefs": targets }),
             Kind::Gateway => {
                 json!({ "gatewayClassName": written["spec"]["gatewayClassName"].as_str()?, "listeners": [] })
             }
             Kind::GatewayClass => json!({ "controllerName": written["spec"]["controllerName"].as_str()? }),
             Kind::GatewayParameters => json!({}),
-            // Nobody can say what it asks for, so it closes them, and takes no field from another policy.
-            Kind::ClientPolicy => json!({ "targetRefs": targets }),
             // It has no listeners: what it opens stays shut. It is there, so that what was said of it is not taken away.
             Kind::ListenerSet => json!({ "parentRef": written["spec"]["parentRef"], "listeners": [] }),
             // It closes them as well: without limits nobody can say what passes. What only observes closes nothing.
             Kind::RateLimitPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
+            // Nobody can say what it asks for, so it closes its targets, and takes nothing from another policy.
+            kind if Kind::POLICIES.contains(&kind) => json!({ "targetRefs": targets }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -56,23 +53,7 @@ impl StandIn {
             true => error.message.clone(),
             false => format!("{}: {}", error.field, error.message),
         };
-        let why = Some(why.into());
-        match &mut self.0 {
-            Object::BackendTlsPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::AccessPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::Gateway(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::ListenerSet(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::GatewayClass(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::RateLimitPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::TcpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
-            Object::UdpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
-            _ => {}
-        }
+        self.0.set_unreadable(why.into());
         self.0
     }
 }

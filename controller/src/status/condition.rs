@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Condition {
     #[serde(rename = "type")]
     pub kind: &'static str,
-    pub status: Truth,
+    pub status: ConditionStatus,
     /// Why, in one word of the API.
     pub reason: &'static str,
     /// Why, for a person: object, field, remedy.
@@ -20,7 +20,7 @@ pub struct Condition {
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum Truth {
+pub enum ConditionStatus {
     True,
     False,
     /// Nobody can say yet.
@@ -30,7 +30,7 @@ pub enum Truth {
 // === impl Condition ===
 
 impl Condition {
-    /// A condition that holds.
+    /// A condition with status `True`.
     #[cfg_attr(test, track_caller)]
     pub fn holds(
         kind: &'static str,
@@ -40,7 +40,7 @@ impl Condition {
     ) -> Self {
         #[cfg(test)]
         recorder::record();
-        Self { kind, status: Truth::True, reason, message: message.into(), observed_generation }
+        Self { kind, status: ConditionStatus::True, reason, message: message.into(), observed_generation }
     }
 
     /// A condition that does not hold.
@@ -53,7 +53,7 @@ impl Condition {
     ) -> Self {
         #[cfg(test)]
         recorder::record();
-        Self { kind, status: Truth::False, reason, message: message.into(), observed_generation }
+        Self { kind, status: ConditionStatus::False, reason, message: message.into(), observed_generation }
     }
 
     /// A condition of which nobody can say yet whether it holds.
@@ -63,21 +63,21 @@ impl Condition {
         message: impl Into<Cow<'static, str>>,
         observed_generation: i64,
     ) -> Self {
-        Self { kind, status: Truth::Unknown, reason, message: message.into(), observed_generation }
+        Self { kind, status: ConditionStatus::Unknown, reason, message: message.into(), observed_generation }
     }
 
     /// Whether this is bad news: a condition of negative polarity that holds, or any other that does not.
     pub fn is_bad(&self) -> bool {
         let status = match self.status {
-            Truth::True => "True",
-            Truth::False => "False",
-            Truth::Unknown => return true,
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => return true,
         };
         !super::reason::is_good(self.kind, status)
     }
 }
 
-impl fmt::Display for Truth {
+impl fmt::Display for ConditionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::True => "True",

@@ -80,7 +80,7 @@ impl fmt::Display for Enforcer {
 // === impl Enforcement ===
 
 impl Enforcement {
-    /// That of a route by a waypoint.
+    /// For a route on a Service: its two resources carry it, and the waypoint enforces it.
     pub fn of_route(route: &ObjectRef, kind: RouteKind, waypoint: &ObjectName) -> Self {
         let kind = if kind.as_l7().is_some() { ResourceKind::Route } else { ResourceKind::L4Route };
         let key = format!("{}/{}/{}", route.kind, route.namespace, route.name);

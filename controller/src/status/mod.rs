@@ -22,7 +22,7 @@ pub(crate) use self::{
     merge::{Author, merge},
     render::references,
 };
-pub use condition::{Condition, Truth};
+pub use condition::{Condition, ConditionStatus};
 pub use enforcement::{Enforcement, Enforcer};
 pub use record::Record;
 pub use render::render;
@@ -33,7 +33,7 @@ use crate::resources::{AssignedAddress, ObjectRef, RouteKind};
 use fairway_config::model::ObjectName;
 use std::sync::Arc;
 
-/// The status of one object.
+/// What is written into `status` of an object, by kind.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub enum ObjectStatus {
@@ -59,7 +59,7 @@ pub struct ClassStatus {
     pub supported_features: Vec<&'static str>,
 }
 
-/// The status of a Gateway.
+/// Conditions, addresses and listeners of a Gateway, as `GatewayStatus` of the API.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
@@ -81,7 +81,7 @@ pub struct ServiceStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The status of a ListenerSet.
+/// Conditions and listeners of a ListenerSet, as `ListenerSetStatus` of the API.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerSetStatus {
@@ -93,7 +93,7 @@ pub struct ListenerSetStatus {
     pub is_orphan: bool,
 }
 
-/// The status of a listener.
+/// An entry of `status.listeners`: conditions, accepted kinds of routes, and how many routes are attached.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
@@ -106,7 +106,7 @@ pub struct ListenerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The status of a route.
+/// Conditions of a route for each of its parents, as `RouteStatus` of the API.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {
@@ -130,7 +130,7 @@ pub struct ParentStatus {
     pub waypoint: Option<ObjectName>,
 }
 
-/// The status of a policy.
+/// Conditions of a policy for each of its ancestors (GEP-713), as `PolicyStatus` of the API.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {

@@ -9,10 +9,11 @@ mod trust;
 
 use crate::kinds::for_each_kind;
 use crate::model::{
-    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, CipherSuite, ConsumerWaypoint,
-    Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy,
-    KeyExchangeGroup, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service,
-    ServicePort, SessionAffinity, SpiffeId, TlsAlgorithms, TlsTermination, TlsVersion, Workload,
+    AppProtocol, Authorization, Backend, CaptureExemption, Certificate, CertificateKey, CipherSuite,
+    ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern,
+    InternalTrafficPolicy, KeyExchangeGroup, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName,
+    Resource, Service, ServicePort, SessionAffinity, SpiffeId, TlsAlgorithms, TlsTermination, TlsVersion,
+    Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -233,9 +234,9 @@ pub fn workload() -> impl Strategy<Value = Workload> {
     ];
     let aside = prop_oneof![
         Just(None),
-        Just(Some(Aside::HostNetwork)),
-        Just(Some(Aside::OptedOut)),
-        Just(Some(Aside::Proxy)),
+        Just(Some(CaptureExemption::HostNetwork)),
+        Just(Some(CaptureExemption::OptedOut)),
+        Just(Some(CaptureExemption::Proxy)),
     ];
     let (mesh, probes) = ((mesh, aside), vec(probe::probe(), 0..3));
     let uids = (text(), of(name()));

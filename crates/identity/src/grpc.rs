@@ -50,7 +50,7 @@ impl Issuer for GrpcIssuer {
             response
                 .into_inner()
                 .try_into()
-                .map_err(|error| IssueError::Unavailable(format!("its answer is of no use: {error}")))
+                .map_err(|error| IssueError::Unavailable(format!("its answer cannot be used: {error}")))
         })
     }
 
@@ -78,9 +78,9 @@ async fn follow(mut client: IdentityClient<CallingChannel>, publish: watch::Send
     let mut failures = 0;
     loop {
         let end = follow_once(&mut client, &publish, &mut failures).await;
-        let again = RECONNECT.pause(failures, rand::random());
-        debug!(?again, "the stream of roots ended: {end}");
-        tokio::time::sleep(again).await;
+        let wait = RECONNECT.pause(failures, rand::random());
+        debug!(retry_seconds = wait.as_secs_f64(), "the stream of roots ended: {end}");
+        tokio::time::sleep(wait).await;
         failures = failures.saturating_add(1);
     }
 }
@@ -102,7 +102,7 @@ async fn follow_once(
                     publish.send_replace(Some(bundle));
                 }
                 Err(error) => {
-                    warn!("the controller sent roots that are of no use, the known ones stay: {error}")
+                    warn!("the controller sent roots that cannot be used; the known ones stay: {error}")
                 }
             },
             Ok(None) => return StreamEnd::Ended,

@@ -44,7 +44,7 @@ pub enum SvidError {
     #[error("the issuer answered with no certificate")]
     Empty,
     /// The certificate does not tell who it is for.
-    #[error("the issued certificate is of no use: {0}")]
+    #[error("the issued certificate cannot be used: {0}")]
     Unreadable(#[from] PeerIdentityError),
     /// It is for someone else.
     #[error("asked for {asked}, was issued {issued}")]

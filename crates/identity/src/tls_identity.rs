@@ -31,7 +31,7 @@ pub enum TlsIdentityError {
     #[error("rustls refuses the certificate, its key or a root: {0}")]
     Tls(#[from] rustls::Error),
     /// The trust bundle has no root that can be used.
-    #[error("the trust bundle is of no use: {0}")]
+    #[error("the trust bundle cannot be used: {0}")]
     Roots(#[from] rustls::server::VerifierBuilderError),
     /// The roots of another mesh.
     #[error("{id} is not of the trust domain {bundle} whose roots these are")]

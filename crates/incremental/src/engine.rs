@@ -136,7 +136,7 @@ impl<P: Program> Engine<P> {
         self.faults.values()
     }
 
-    /// The members of a set.
+    /// The members that the set has after the last change; empty for a set that nobody has a member in.
     pub fn members<S: Set<P>>(&self, set: &S) -> Arc<BTreeSet<S::Member>> {
         let table = self.sets.find_existing::<S>().and_then(|it| self.set_table::<S>(it));
         table.and_then(|it| Some(it.members(it.sets.slot(set)?))).unwrap_or_default()

@@ -28,7 +28,7 @@ pub enum Cause {
         stage: u8,
         /// The query that it read.
         read: &'static str,
-        /// The stage of that.
+        /// The stage of the query that it read.
         read_stage: u8,
     },
     /// It read an instance that has a fault.

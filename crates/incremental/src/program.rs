@@ -40,9 +40,9 @@ pub trait Program: Sized + 'static {
     }
 }
 
-/// The inputs by name.
+/// Where the objects are kept between changes.
 pub trait Inputs<Name, Object>: Default + Send + Sync {
-    /// The input of a name.
+    /// The object that was inserted last under this name; none after it was removed.
     fn get(&self, name: &Name) -> Option<&Object>;
     /// Puts an input in; gives back what had the name.
     fn insert(&mut self, name: Name, object: Object) -> Option<Object>;
@@ -74,7 +74,7 @@ pub trait Input<P: Program>: Sized {
     /// What names an input of this type.
     type Key: ?Sized;
 
-    /// The name of the input.
+    /// The name under which [`Inputs`] has the object of a key.
     fn name(key: &Self::Key) -> P::Name;
     /// The input as this type; none when it is of another type.
     fn downcast(object: &P::Object) -> Option<&Arc<Self>>;

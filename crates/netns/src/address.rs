@@ -101,7 +101,7 @@ impl Mac {
 // === impl IpFamily ===
 
 impl IpFamily {
-    /// That of an address.
+    /// The family that an address is written in.
     pub fn from_address(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::IPv4 } else { Self::IPv6 }
     }

@@ -1,6 +1,6 @@
 //! A handle to a network namespace.
 
-use crate::thread::{self, Lane};
+use crate::thread::{self, ThreadKind};
 use crate::{NetnsError, kernel};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -109,7 +109,7 @@ impl Namespace {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.run_in(Lane::Sockets, work).await
+        self.run_in(ThreadKind::Sockets, work).await
     }
 
     /// Runs a closure that may take longer inside the namespace, on another thread: what reads or writes rules, or lists sockets.
@@ -118,16 +118,16 @@ impl Namespace {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.run_in(Lane::Rules, work).await
+        self.run_in(ThreadKind::Rules, work).await
     }
 
-    async fn run_in<T, F>(&self, lane: Lane, work: F) -> Result<T, NetnsError>
+    async fn run_in<T, F>(&self, kind: ThreadKind, work: F) -> Result<T, NetnsError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
         let (send, receive) = oneshot::channel();
-        thread::submit(lane, self, work, move |outcome| {
+        thread::submit(kind, self, work, move |outcome| {
             // Nobody waits any more: what was made is dropped.
             let _ = send.send(outcome);
         })?;
@@ -141,7 +141,7 @@ impl Namespace {
         F: FnOnce() -> T + Send + 'static,
     {
         let (send, receive) = mpsc::channel();
-        thread::submit(Lane::Sockets, self, work, move |outcome| {
+        thread::submit(ThreadKind::Sockets, self, work, move |outcome| {
             let _ = send.send(outcome);
         })?;
         receive.recv().unwrap_or_else(|_| Err(ended()))

@@ -71,7 +71,7 @@ thread_local! {
 
 /// Which thread is to do it. A pod with hundreds of thousands of sockets takes a while to list, and holds up nobody's connection meanwhile.
 #[derive(Clone, Copy)]
-pub(crate) enum Lane {
+pub(crate) enum ThreadKind {
     /// What takes microseconds: a socket.
     Sockets,
     /// Rules, and lists of sockets.
@@ -79,7 +79,12 @@ pub(crate) enum Lane {
 }
 
 /// Has `work` done on a namespace thread inside `namespace` and hands the outcome to `done` there.
-pub(crate) fn submit<T, F, D>(lane: Lane, namespace: &Namespace, work: F, done: D) -> Result<(), NetnsError>
+pub(crate) fn submit<T, F, D>(
+    kind: ThreadKind,
+    namespace: &Namespace,
+    work: F,
+    done: D,
+) -> Result<(), NetnsError>
 where
     F: FnOnce() -> T + Send + 'static,
     D: FnOnce(Result<T, NetnsError>) + Send + 'static,
@@ -89,17 +94,17 @@ where
     }
     let namespace = namespace.clone();
     let job: Job = Box::new(move |home| done(inside(&namespace, home, work)));
-    jobs(lane)?.send(job).map_err(|_| NetnsError::NoThread(io::Error::from(io::ErrorKind::BrokenPipe)))
+    jobs(kind)?.send(job).map_err(|_| NetnsError::NoThread(io::Error::from(io::ErrorKind::BrokenPipe)))
 }
 
 type Jobs = OnceLock<Result<mpsc::Sender<Job>, io::ErrorKind>>;
 
-fn jobs(lane: Lane) -> Result<&'static mpsc::Sender<Job>, NetnsError> {
+fn jobs(kind: ThreadKind) -> Result<&'static mpsc::Sender<Job>, NetnsError> {
     static SOCKETS: Jobs = Jobs::new();
     static RULES: Jobs = Jobs::new();
-    let (jobs, name) = match lane {
-        Lane::Sockets => (&SOCKETS, "namespaces"),
-        Lane::Rules => (&RULES, "rules"),
+    let (jobs, name) = match kind {
+        ThreadKind::Sockets => (&SOCKETS, "namespaces"),
+        ThreadKind::Rules => (&RULES, "rules"),
     };
     let jobs = jobs.get_or_init(|| {
         let (send, receive) = mpsc::channel::<Job>();

@@ -50,7 +50,7 @@ pub enum AttributeName {
     ServerPort,
     /// The host that was asked for.
     ServerAddress,
-    /// The method of the request.
+    /// `request.method`, with its case.
     RequestMethod,
     /// The path of the request, without the query.
     UrlPath,

@@ -59,6 +59,7 @@ mod id;
 mod labels;
 mod line_budget;
 mod outcome;
+mod policy;
 mod record;
 mod series;
 mod telemetry;
@@ -74,6 +75,7 @@ pub use labels::{
     RuleName,
 };
 pub use outcome::{LimitDecision, Outcome, Plaintext, PolicyDecision, ResponseClass};
+pub use policy::{PolicySeries, describe_denial};
 pub use record::{Record, Recorder};
 pub use series::{MAX_RESULTS, Series, SeriesTable};
 pub use telemetry::{DEFAULT_SERIES, Telemetry};

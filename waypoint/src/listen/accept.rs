@@ -109,7 +109,7 @@ async fn rest_after(worker: &Worker, error: &io::Error) {
     }
 }
 
-/// The descriptors that are left are for endpoints and for the controller: a client without one is turned away, a request
+/// The descriptors that are left are for endpoints and for the controller: a client without one is rejected, a request
 /// without one fails. Those that use theirs least make room.
 async fn make_room(worker: &Worker, stream: TcpStream) {
     worker.telemetry.counters.connections_refused.increment();
@@ -117,7 +117,7 @@ async fn make_room(worker: &Worker, stream: TcpStream) {
     drop(stream);
     tracing::warn!(
         limit = descriptors::limit(),
-        "open files run short: clients that come now are turned away, idle ones are closed; raise the hard limit (ulimit -Hn)"
+        "few file descriptors are left: new clients are rejected, idle ones are closed; raise the hard limit (ulimit -Hn)"
     );
     worker.connections.finish_idle(AT_ONCE);
     worker.pool.tick(0);
@@ -146,7 +146,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
             task::spawn_local(move || accept_proxied(worker, port, stream, peer, waiting));
         }
         Opening::Proxied(_) => {
-            tracing::debug!(peer = %peer, "a peer that is not trusted to say where clients are is turned away");
+            tracing::debug!(peer = %peer, "a peer is rejected: it is not trusted to say where clients are");
             refuse_stream(worker, L4Refusal::NoProxyHeader, peer);
             turn_away(worker, &stream);
         }

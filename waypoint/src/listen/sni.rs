@@ -112,7 +112,7 @@ impl Arrival {
         }
     }
 
-    /// Ends TLS, and carries what is inside. A client whose connection leads nowhere is turned away before the handshake.
+    /// Ends TLS, and carries what is inside. A client whose connection leads nowhere is rejected before the handshake.
     async fn terminate(
         self,
         listener: &BoundListener,

@@ -194,7 +194,7 @@ impl<'t> RuleEntry<'t> {
         self.backend(self.compiled.weights.draw(rng)?)
     }
 
-    /// One of the backends.
+    /// The backend at this place of the rule, with its stages; none if the rule has fewer.
     pub(crate) fn backend(&self, index: usize) -> Option<ChosenBackend<'t>> {
         let backend = self.rule.backends.get(index)?;
         let stages = self.compiled.backend_stages.get(index).filter(|it| !it.is_empty());

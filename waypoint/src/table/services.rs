@@ -44,7 +44,7 @@ impl ServiceTable {
         })
     }
 
-    /// The routes of an audience.
+    /// The routes that hold for the clients of this audience; empty for an audience without routes.
     pub(super) fn members(&self, audience: &Audience) -> &[Arc<CompiledRoute>] {
         self.audiences.iter().find(|(it, _)| it == audience).map(|(_, it)| &*it.routes).unwrap_or_default()
     }

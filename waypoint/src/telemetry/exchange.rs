@@ -1,6 +1,6 @@
 //! A request from its head to the last byte of its response: recorded when it is dropped, whatever became of it.
 
-use super::{Telemetry, describe_denial, describe_limit, describe_limits, outcome};
+use super::{Telemetry, describe_limit, describe_limits, outcome};
 use crate::body::Progress;
 use crate::connection::Connection;
 use crate::reason::Reason;
@@ -9,6 +9,7 @@ use fairway_config::model::{ClientTreatment, RateLimitKey, SpiffeId};
 use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{
     ClientAddress, Details, LimitDecision, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
+    describe_denial,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};

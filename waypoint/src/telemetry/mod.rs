@@ -7,10 +7,9 @@ mod policy;
 mod streams;
 
 pub use exchange::Exchange;
+pub(crate) use fairway_telemetry::describe_denial;
 pub use metrics::{Counters, Metrics};
-pub(crate) use policy::{
-    BytesRefusal, Observed, describe_bytes_refusal, describe_denial, describe_limit, describe_limits,
-};
+pub(crate) use policy::{BytesRefusal, Observed, describe_bytes_refusal, describe_limit, describe_limits};
 pub use streams::{StreamCounters, StreamKind, StreamRecord};
 
 use crate::settings::ProxySettings;

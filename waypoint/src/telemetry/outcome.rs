@@ -78,3 +78,35 @@ pub(super) fn of_carried(carried: Carried) -> Outcome {
         Carried::Displaced => Outcome::Displaced,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Who reads a word in a log or on a graph finds it explained.
+    #[test]
+    fn every_reason_has_a_row_in_the_documentation_and_every_row_is_a_reason() {
+        let page = include_str!("../../../docs/observability.md");
+        let (_, section) = page.split_once("\n### Reasons at Gateways and waypoints\n").unwrap();
+        let (section, _) = section.split_once("\n### ").unwrap();
+        let mut documented = BTreeSet::new();
+        for row in section.lines().filter(|it| it.starts_with("| `")) {
+            let [words, of, _] = row.split(" | ").collect::<Vec<_>>()[..] else { panic!("{row}") };
+            for word in words.trim_start_matches("| ").split(", ") {
+                documented.insert((word.trim_matches('`'), of));
+            }
+        }
+        let requests: BTreeSet<&str> = Reason::LABELS.into_iter().chain(["closed"]).collect();
+        let streams: BTreeSet<&str> = L4Refusal::ALL.map(L4Refusal::label).into_iter().collect();
+        let shown = requests.union(&streams).map(|word| {
+            let of = match (requests.contains(word), streams.contains(word)) {
+                (true, true) => "both",
+                (true, false) => "requests",
+                _ => "streams",
+            };
+            (*word, of)
+        });
+        assert_eq!(documented, shown.collect());
+    }
+}

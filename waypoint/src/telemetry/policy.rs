@@ -1,8 +1,8 @@
 //! What policies say of a request or a connection, as the log has it.
 
-use fairway_config::model::{AuthorizationKey, RateLimitKey};
+use fairway_config::model::RateLimitKey;
 use fairway_policy::PolicyRefusal;
-use fairway_telemetry::RuleName;
+use fairway_telemetry::{RuleName, describe_denial};
 
 /// Why a connection or a request would be refused if what is only observed were enforced.
 pub(crate) type Observed = Option<PolicyRefusal>;
@@ -42,16 +42,4 @@ pub(crate) fn describe_limit(key: &RateLimitKey, limit: &RuleName) -> String {
 /// The policy that limits come from, in words for the log.
 pub(crate) fn describe_limits(key: &RateLimitKey) -> String {
     format!("policy=\"{}\"", key.policy())
-}
-
-/// A refusal in words for the log: the client is not told which policy it met.
-pub(crate) fn describe_denial(refusal: &PolicyRefusal) -> String {
-    let policy = AuthorizationKey::policy_of(refusal.policy());
-    match refusal {
-        PolicyRefusal::Denied { rule, .. } => format!("policy=\"{policy}\" rule=\"{rule}\""),
-        PolicyRefusal::NotAllowed { .. } => {
-            format!("policy=\"{policy}\" rule=\"\": none of its rules matches")
-        }
-        PolicyRefusal::Unknown { .. } => format!("policy=\"{policy}\": it is not known here"),
-    }
 }

@@ -1,12 +1,12 @@
 //! Byte streams and datagram sessions: counters of the proxy as a whole, and a record of each.
 
 use super::metrics::Counters;
-use super::{BytesRefusal, Observed, Telemetry, describe_bytes_refusal, describe_denial, outcome};
+use super::{BytesRefusal, Observed, Telemetry, describe_bytes_refusal, outcome};
 use crate::l4::{Carried, Decision, L4Refusal, Moved, Undecided};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
 use fairway_config::model::{Generation, ServiceKey, SpiffeId};
-use fairway_telemetry::{ClientAddress, Count, Direction, PerWorker, Record};
+use fairway_telemetry::{ClientAddress, Count, Direction, PerWorker, Record, describe_denial};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -38,8 +38,10 @@ pub struct StreamCounters {
     ended: [Count; StreamKind::LABELS.len()],
     refused: [Count; L4Refusal::ALL.len()],
     cut_off: Count,
-    bytes: [Count; 2],
-    datagrams: [Count; 2],
+    received_bytes: Count,
+    sent_bytes: Count,
+    datagrams_received: Count,
+    datagrams_sent: Count,
     /// Datagrams that were not sent on because a queue of the kernel was full.
     pub datagrams_lost: Count,
 }
@@ -53,8 +55,6 @@ pub struct StreamRecord {
     refusal: Option<L4Refusal>,
     moved: Moved,
 }
-
-const DIRECTIONS: [&str; 2] = ["received", "sent"];
 
 // === impl StreamKind ===
 
@@ -81,23 +81,23 @@ impl StreamKind {
 impl StreamCounters {
     /// Bytes came from a client.
     pub fn received(&self, bytes: usize) {
-        self.bytes[0].add(bytes as u64);
+        self.received_bytes.add(bytes as u64);
     }
 
     /// Bytes went to a client.
     pub fn sent(&self, bytes: usize) {
-        self.bytes[1].add(bytes as u64);
+        self.sent_bytes.add(bytes as u64);
     }
 
     /// A datagram came from a client.
     pub fn datagram_received(&self, bytes: usize) {
-        self.datagrams[0].increment();
+        self.datagrams_received.increment();
         self.received(bytes);
     }
 
     /// A datagram went to a client.
     pub fn datagram_sent(&self, bytes: usize) {
-        self.datagrams[1].increment();
+        self.datagrams_sent.increment();
         self.sent(bytes);
     }
 
@@ -260,10 +260,14 @@ pub(super) fn encode(workers: &PerWorker<Counters>, encoder: &mut DescriptorEnco
         workers.iter().filter_map(|it| of(&it.streams, index)).map(Count::get).sum()
     };
     let reasons = L4Refusal::ALL.map(L4Refusal::label);
-    let families: [(&str, &str, &str, &[&str], Place); 4] = [
-        ("streams", "Byte streams and datagram sessions begun", "kind", &StreamKind::LABELS, |it, index| {
-            it.begun.get(index)
-        }),
+    let families: [(&str, &str, &str, &[&str], Place); 2] = [
+        (
+            "streams",
+            "Byte streams and datagram sessions begun",
+            "protocol",
+            &StreamKind::LABELS,
+            |it, index| it.begun.get(index),
+        ),
         (
             "streams_refused",
             "Connections closed and datagrams dropped instead of being carried",
@@ -271,16 +275,6 @@ pub(super) fn encode(workers: &PerWorker<Counters>, encoder: &mut DescriptorEnco
             &reasons,
             |it, index| it.refused.get(index),
         ),
-        (
-            "stream_bytes",
-            "Bytes of streams and datagrams, from clients and to them",
-            "direction",
-            &DIRECTIONS,
-            |it, index| it.bytes.get(index),
-        ),
-        ("datagrams", "Datagrams, from clients and to them", "direction", &DIRECTIONS, |it, index| {
-            it.datagrams.get(index)
-        }),
     ];
     for (name, help, label, values, of) in families {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -288,8 +282,16 @@ pub(super) fn encode(workers: &PerWorker<Counters>, encoder: &mut DescriptorEnco
             ConstCounter::new(sum(of, index)).encode(metric.encode_family(&[(label, *value)])?)?;
         }
     }
-    let plain: [(&str, &str, Place); 2] = [
+    let plain: [(&str, &str, Place); 6] = [
         ("streams_cut_off", "Streams that the end of the proxy cut off", |it, _| Some(&it.cut_off)),
+        ("stream_received_bytes", "Bytes of streams and datagrams that came from clients", |it, _| {
+            Some(&it.received_bytes)
+        }),
+        ("stream_sent_bytes", "Bytes of streams and datagrams that went to clients", |it, _| {
+            Some(&it.sent_bytes)
+        }),
+        ("datagrams_received", "Datagrams that came from clients", |it, _| Some(&it.datagrams_received)),
+        ("datagrams_sent", "Datagrams that went to clients", |it, _| Some(&it.datagrams_sent)),
         ("datagrams_lost", "Datagrams that a full queue of the kernel did not take", |it, _| {
             Some(&it.datagrams_lost)
         }),

@@ -124,7 +124,7 @@ impl Cluster {
         }
     }
 
-    /// The key of the backend.
+    /// `<namespace>/<service>:<port>`, as the configuration names it.
     pub fn key(&self) -> &BackendKey {
         &self.key
     }

@@ -67,7 +67,7 @@ pub(super) struct EndpointShown {
     pub requests_in_flight: u32,
     /// Smoothed; none if it has not been measured lately.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_microseconds: Option<u128>,
+    pub latency_seconds: Option<f64>,
 }
 
 // === impl RuleShown ===
@@ -163,7 +163,7 @@ impl EndpointShown {
                 Health::CheckDue | Health::ProbeDue => "half-open",
             },
             requests_in_flight: record.active(),
-            latency_microseconds: Some(record.latency(now).as_micros()).filter(|it| *it > 0),
+            latency_seconds: Some(record.latency(now).as_secs_f64()).filter(|it| *it > 0.0),
         }
     }
 }
@@ -171,8 +171,8 @@ impl EndpointShown {
 impl Display for EndpointShown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, {} requests in flight", self.address, self.health, self.requests_in_flight)?;
-        if let Some(latency) = self.latency_microseconds {
-            write!(f, ", latency {latency} µs")?;
+        if let Some(latency) = self.latency_seconds {
+            write!(f, ", latency {latency:.6} s")?;
         }
         self.identity.iter().try_for_each(|identity| write!(f, ", {identity}"))
     }

@@ -69,7 +69,7 @@ async fn greeting(mut stream: TcpStream) -> Option<String> {
 
 const REFUSED: &str = "fairway_streams_refused_total{reason=\"loop\"} ";
 const CONNECTIONS: &str = "fairway_client_connections_total ";
-const RECEIVED: &str = "fairway_datagrams_total{direction=\"received\"} ";
+const RECEIVED: &str = "fairway_datagrams_received_total ";
 
 /// The number behind this.
 fn counted(proxy: &Proxy, what: &str) -> usize {

@@ -118,12 +118,12 @@ async fn datagrams_of_any_size_go_and_their_answers_come_back_each_to_its_client
         clients[0].say(&bytes).await;
         assert!(clients[0].hear().await == [b"a", &bytes[..]].concat(), "{size}");
     }
-    let all_sent = "fairway_datagrams_total{direction=\"sent\"} 25";
+    let all_sent = "fairway_datagrams_sent_total 25";
     wait_for(|| proxy.scrape().contains(all_sent)).await;
     let scrape = proxy.scrape();
     for line in [
-        "fairway_streams_total{kind=\"udp\"} 20",
-        "fairway_datagrams_total{direction=\"received\"} 25",
+        "fairway_streams_total{protocol=\"udp\"} 20",
+        "fairway_datagrams_received_total 25",
         "fairway_streams_active 20",
     ] {
         assert!(scrape.contains(line), "{line} in\n{scrape}");
@@ -159,7 +159,7 @@ async fn a_client_whose_endpoint_or_route_is_gone_goes_elsewhere_with_its_next_d
     // Something else changes.
     proxy.apply(datagrams_to("shop/other:53", &[])).unwrap();
     assert_eq!(client.ask(b"2").await, b"a2");
-    assert!(proxy.scrape().contains("fairway_streams_total{kind=\"udp\"} 1"));
+    assert!(proxy.scrape().contains("fairway_streams_total{protocol=\"udp\"} 1"));
     // The endpoint is replaced.
     proxy.apply(datagrams_to("shop/dns:53", &[b.address])).unwrap();
     assert_eq!(client.ask(b"3").await, b"b3");
@@ -218,7 +218,10 @@ async fn where_there_is_no_room_those_who_talk_stay_and_the_others_make_room() {
     assert_eq!(talker.ask(b"t").await, b"at");
     let scrape = proxy.scrape();
     assert!(scrape.contains("fairway_streams_active 2"), "{scrape}");
-    assert!(scrape.contains("fairway_streams_total{kind=\"udp\"} 6"), "the talker has one session\n{scrape}");
+    assert!(
+        scrape.contains("fairway_streams_total{protocol=\"udp\"} 6"),
+        "the talker has one session\n{scrape}"
+    );
     // A second one who talks: now nobody makes room.
     let second = Client::start(proxy.address()).await;
     for _ in 0..2 {

@@ -77,9 +77,9 @@ async fn each_side_may_be_done_before_the_other() {
     wait_for(|| proxy.scrape().contains("fairway_streams_active 0")).await;
     let scrape = proxy.scrape();
     for line in [
-        "fairway_streams_total{kind=\"tcp\"} 1",
-        "fairway_stream_bytes_total{direction=\"received\"} 3000000",
-        "fairway_stream_bytes_total{direction=\"sent\"} 21",
+        "fairway_streams_total{protocol=\"tcp\"} 1",
+        "fairway_stream_received_bytes_total 3000000",
+        "fairway_stream_sent_bytes_total 21",
     ] {
         assert!(scrape.contains(line), "{line} in\n{scrape}");
     }

@@ -47,7 +47,7 @@ impl Node {
         outcome: fn() -> Result<PodState, PodError>,
     ) -> mpsc::UnboundedReceiver<PodEvent> {
         let (pods, mut events) = mpsc::channel(1);
-        let (_applier, state) = state::channel(Default::default(), |_| {});
+        let (_applier, state) = state::channel(Default::default(), Default::default(), |_| {});
         let view = View { state, pods: PodTable::default(), connections: Arc::new([]) };
         let server = Server::bind(&self.socket()).await.unwrap();
         let (trigger, watch) = drain::channel();

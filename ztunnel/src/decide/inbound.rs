@@ -4,6 +4,7 @@ use super::{Index, is_own_port};
 use fairway_config::model::{Mesh, MutualTls, Workload};
 use fairway_identity::SpiffeId;
 use fairway_policy::{Attached, Attributes, Level, PolicyRefusal};
+use fairway_telemetry::describe_denial;
 use std::net::{IpAddr, SocketAddr};
 
 /// The client of an inbound connection.
@@ -61,7 +62,7 @@ pub enum InboundRefusal {
     #[error("only the probes of the pod are let in")]
     ProbesOnly,
     /// An authorization matched, did not match, or is not known.
-    #[error("not authorized: {0}")]
+    #[error("denied by {}", describe_denial(.0))]
     Policy(PolicyRefusal),
 }
 
@@ -74,7 +75,7 @@ impl InboundRefusal {
             Self::Loop(_) => "loop",
             Self::Strict => "strict",
             Self::ProbesOnly => "probes_only",
-            Self::Policy(_) => "policy",
+            Self::Policy(_) => "denied",
         }
     }
 }

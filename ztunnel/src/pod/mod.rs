@@ -70,7 +70,7 @@ pub enum PodError {
     #[error(transparent)]
     Namespace(#[from] NetnsError),
     /// The rules cannot be written, for example because the kernel has no nftables.
-    #[error("capture rules: {0}")]
+    #[error("the capture rules cannot be loaded: {0}")]
     Capture(#[from] CaptureError),
     /// The configuration has not named the pod within [`registration_timeout`](crate::TunnelSettings::registration_timeout).
     #[error("the configuration has no pod {key} with uid {uid} on this node")]

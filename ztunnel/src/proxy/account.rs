@@ -3,12 +3,13 @@
 use super::revocation::Admission;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
-use crate::decide::{Established, Revoked};
+use crate::decide::{Established, InboundRefusal, Revoked};
 use crate::view::ConnectionView;
 use fairway_config::model::{BackendKey, Generation};
 use fairway_hbone::{Ended, Side, Transfer};
 use fairway_identity::SpiffeId;
-use fairway_telemetry::{ClientAddress, Outcome, Record};
+use fairway_policy::PolicyRefusal;
+use fairway_telemetry::{ClientAddress, Outcome, PolicyDecision, Record, describe_denial};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -105,12 +106,35 @@ impl Account {
         self.record.note(|it| it.detail = Some(detail.to_string()));
     }
 
+    /// It is not let in. What a policy refuses is counted.
+    pub(super) fn denied(&mut self, refusal: &InboundRefusal) {
+        if let InboundRefusal::Policy(refusal) = refusal {
+            self.count(refusal, PolicyDecision::Denied);
+        }
+        self.refused(Outcome::Refused, refusal.reason(), refusal);
+    }
+
+    /// It was admitted, and is not any more. What a policy refuses is counted.
+    pub(super) fn revoked(&mut self, outcome: Outcome, revoked: &Revoked) {
+        if let Revoked::Refused(InboundRefusal::Policy(refusal)) = revoked {
+            self.count(refusal, PolicyDecision::Denied);
+        }
+        self.refused(outcome, revoked.reason(), revoked);
+    }
+
     /// An authorization that is only observed would refuse it. Its line is written in any case.
-    pub(super) fn observed(&mut self, refusal: &fairway_policy::PolicyRefusal) {
+    pub(super) fn observed(&mut self, refusal: &PolicyRefusal) {
+        self.count(refusal, PolicyDecision::WouldDeny);
         self.record.note(|it| {
-            it.detail = Some(format!("would not be authorized: {refusal}"));
+            it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
+    }
+
+    fn count(&self, refusal: &PolicyRefusal, decision: PolicyDecision) {
+        if let Some(series) = self.worker.state.policies().find(refusal) {
+            self.worker.recorder.count_policy(series, decision);
+        }
     }
 
     /// One of its ends broke it. `detail` is formatted if it is logged.

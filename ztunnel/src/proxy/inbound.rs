@@ -95,7 +95,7 @@ async fn accept(
             // A probe comes from the node, without a tunnel.
             Inbound::AdmitProbe => {}
             Inbound::Refuse(refusal) => {
-                account.refused(Outcome::Refused, refusal.reason(), &refusal);
+                account.denied(&refusal);
                 // The peer learns that it is refused. Which rule refuses it is only in this side's log.
                 request.refuse(refusal.status(), refusal.for_peer());
                 return None;
@@ -127,7 +127,7 @@ async fn accept(
             let established =
                 Established::Tunnelled { peer: peer.clone(), address: client.ip(), destination };
             if let Err(revoked) = account.admit(established) {
-                account.refused(Outcome::Refused, revoked.reason(), revoked);
+                account.revoked(Outcome::Refused, &revoked);
                 request.refuse(StatusCode::UNAUTHORIZED, "not allowed");
                 relay::reset(application);
                 return None;

@@ -124,7 +124,9 @@ mod tests {
         AccessLog, DEFAULT_SERIES, Outcome, Plaintext, PlaintextLabels, Record, Recorder, testing,
     };
     use prometheus_client::registry::Registry;
+    use std::collections::BTreeSet;
     use std::num::NonZeroUsize;
+    use std::path::Path;
     use std::rc::Rc;
 
     fn scrape(metrics: &Metrics) -> Exposition {
@@ -204,5 +206,43 @@ mod tests {
             let name = name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
             assert!(page.contains(&format!("`{name}")), "{name} is not documented");
         }
+    }
+
+    /// The words in the sources: of functions called `reason`, and beside an outcome.
+    fn reasons() -> BTreeSet<String> {
+        fn quoted(text: &str) -> impl Iterator<Item = String> {
+            text.split('"').skip(1).step_by(2).map(str::to_owned)
+        }
+        fn walk(directory: &Path, found: &mut BTreeSet<String>) {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, found);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                for function in text.split("fn reason(&self)").skip(1) {
+                    found.extend(quoted(function.split("\n    }\n").next().unwrap()));
+                }
+                for refused in text.split(".refused(Outcome::").skip(1) {
+                    let (_, reason) = refused.split_once(", ").unwrap();
+                    found.extend(reason.starts_with('"').then(|| quoted(reason).next().unwrap()));
+                }
+            }
+        }
+        let mut found = BTreeSet::new();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        ["decide", "proxy"].iter().for_each(|it| walk(&source.join(it), &mut found));
+        found
+    }
+
+    #[test]
+    fn every_reason_has_a_row_in_the_documentation_and_every_row_is_a_reason() {
+        let page = include_str!("../../../docs/observability.md");
+        let (_, section) = page.split_once("\n### Reasons at tunnels\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let words = section.lines().filter_map(|it| it.strip_prefix("| `")?.split('`').next());
+        assert_eq!(words.map(str::to_owned).collect::<BTreeSet<_>>(), reasons());
     }
 }

@@ -3,6 +3,7 @@
 //! One worker accepts from all three listeners of a pod. A pod with few connections then has one tunnel to each peer, not one on
 //! each worker, and an idle pod costs three sockets. A worker that is far busier than another passes accepted connections on.
 
+mod accept;
 mod account;
 mod budget;
 mod connector;
@@ -20,9 +21,10 @@ mod upstreams;
 mod worker;
 mod worker_pool;
 
+pub(crate) use accept::run;
 pub use listener::Listeners;
 pub(crate) use metrics::{Counters, Metrics};
-pub(crate) use worker::{Worker, run};
+pub(crate) use worker::Worker;
 pub(crate) use worker_pool::{Command, WorkerPool};
 
 /// On which of a pod's three listeners a connection was accepted.

@@ -4,7 +4,7 @@ use super::account::Account;
 use super::budget::SocketPermit;
 use super::prerequisites::{self, NoIdentity, wait_for_identity};
 use super::relay::{self, Upstream, reset};
-use super::upstreams::Attempt;
+use super::upstreams::{ATTEMPT_DELAY, Attempt};
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
 use crate::decide::{self, CandidateSet, Established, Hop, Index, Outbound, OutboundRefusal, Path};
@@ -24,8 +24,6 @@ use tokio::time::{Instant, sleep};
 
 /// Endpoints that are tried for one connection.
 const ATTEMPTS: usize = 3;
-/// Time before the next endpoint is tried in parallel (RFC 8305, section 5: Connection Attempt Delay).
-pub(super) const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 /// Pause before a peer whose tunnel does not listen is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -78,7 +76,7 @@ pub(super) async fn carry(
                 account.authenticated(peer.identity);
             }
             if let Err(revoked) = account.admit(Established::Outgoing { far: tunnel }) {
-                account.refused(Outcome::Refused, revoked.reason(), revoked);
+                account.revoked(Outcome::Refused, &revoked);
                 return reset(downstream);
             }
             account.connected(via);

@@ -36,7 +36,7 @@ pub(super) async fn carry(
             };
             // Kubelet must not take what it has of an answer for all of it.
             reset(downstream);
-            account.refused(Outcome::Revoked, why.reason(), why);
+            account.revoked(Outcome::Revoked, &why);
         }
         Some(Reached::Application(application)) => {
             relay::relay_plaintext(downstream, application, &drain, &mut account).await
@@ -118,7 +118,7 @@ async fn reach(
             }
             Inbound::Refuse(refusal) => {
                 worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
-                account.refused(Outcome::Refused, refusal.reason(), refusal);
+                account.denied(&refusal);
                 return None;
             }
         }
@@ -152,7 +152,7 @@ fn admit(worker: &Worker, local: &WorkerPod, account: &mut Account, established:
         Ok(()) => true,
         Err(revoked) => {
             worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
-            account.refused(Outcome::Refused, revoked.reason(), revoked);
+            account.revoked(Outcome::Refused, &revoked);
             false
         }
     }

@@ -60,7 +60,7 @@ async fn copy<D: Reset, U: Reset>(
     let transfer = tokio::select! {
         transfer = bidirectional(&mut downstream, &mut upstream) => transfer,
         why = revoked(&mut admission) => {
-            account.refused(Outcome::Revoked, why.reason(), why);
+            account.revoked(Outcome::Revoked, &why);
             downstream.reset();
             upstream.reset();
             return;

@@ -31,8 +31,10 @@ pub(super) struct Attempt {
     is_recorded: bool,
 }
 
+/// Time before the next endpoint is tried in parallel (RFC 8305, section 5: Connection Attempt Delay).
+pub(super) const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 /// An attempt that is given up after this time, because another endpoint has accepted meanwhile, counts as a failure.
-const SLOW: Duration = super::outbound::ATTEMPT_DELAY;
+const SLOW: Duration = ATTEMPT_DELAY;
 /// Records of endpoints without connections are looked through when there are as many.
 const SWEEP_AT: usize = 256;
 

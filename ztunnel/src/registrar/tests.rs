@@ -15,7 +15,7 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ztunnel.sock");
     let (pods, mut events) = mpsc::channel(1);
-    let (_applier, state) = state::channel(Default::default(), |_| {});
+    let (_applier, state) = state::channel(Default::default(), Default::default(), |_| {});
     let view = View { state, pods: PodTable::default(), connections: Arc::new([]) };
     let (_trigger, watch) = drain::channel();
     let server = Server::bind(&path).await.unwrap();

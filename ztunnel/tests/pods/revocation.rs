@@ -99,6 +99,8 @@ fn a_change_resets_the_open_connections_that_it_refuses_and_no_others() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             assert_eq!(ended("refused"), [0.0, 0.0]);
+            let denied = [("policy", "policy"), ("rule", "0"), ("decision", "denied")];
+            assert_eq!(cluster.scrape(1).sum("fairway_policy_decisions_total", &denied), 1.0, "that of b");
 
             // Somebody else is at the address now: the tunnel of the client ends what leads there.
             let Resource::Workload(it) = workload(&server, STRICT, &["policy"]) else {

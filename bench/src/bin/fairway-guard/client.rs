@@ -19,7 +19,7 @@ pub enum Client {
 // === impl Client ===
 
 impl Client {
-    /// Connects to the proxy.
+    /// A connection over memory; for HTTP/2 after its handshake.
     pub async fn connect(proxy: &MemoryProxy, script: Script) -> anyhow::Result<Self> {
         if script != Script::Http2 {
             let stream = proxy.connect(MemoryClient::default());

@@ -37,7 +37,7 @@ const PARTS: &str = "app.kubernetes.io/part-of=fairway";
 pub struct Access {
     /// The kubeconfig to use; none for `KUBECONFIG` or `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
-    /// One of its contexts.
+    /// A context of the kubeconfig; none is its `current-context`.
     pub context: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The report on a cluster.
+/// What `fairway check` says of a cluster, in the order in which it is printed.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterReport {
     /// The address of its API server.
@@ -62,15 +62,6 @@ impl ClusterReport {
 
 // === impl Category ===
 
-/// What is said of several objects: without the object, so that equal faults are equal.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Fault<'a> {
-    severity: Severity,
-    field: &'a str,
-    message: &'a str,
-    remedy: &'a str,
-}
-
 impl Category {
     pub(super) fn new(title: &'static str, results: Results) -> Self {
         let Results { mut diagnostics, passed } = results;
@@ -79,16 +70,11 @@ impl Category {
         Self { title, diagnostics, passed }
     }
 
-    /// Each fault with the objects that have it, errors first.
-    fn faults(&self) -> BTreeMap<Fault<'_>, Vec<String>> {
-        let mut faults = BTreeMap::<Fault<'_>, Vec<String>>::new();
+    /// Each fault, as a diagnostic of no object, with the objects that have it; errors first.
+    fn faults(&self) -> BTreeMap<Diagnostic, Vec<String>> {
+        let mut faults = BTreeMap::<Diagnostic, Vec<String>>::new();
         for diagnostic in &self.diagnostics {
-            let fault = Fault {
-                severity: diagnostic.severity,
-                field: &diagnostic.field,
-                message: &diagnostic.message,
-                remedy: &diagnostic.remedy,
-            };
+            let fault = Diagnostic { object: None, location: None, ..diagnostic.clone() };
             let objects = faults.entry(fault).or_default();
             objects.extend(diagnostic.object.as_ref().map(ToString::to_string));
         }
@@ -123,13 +109,13 @@ impl fmt::Display for Category {
 }
 
 struct Paragraph<'a> {
-    fault: &'a Fault<'a>,
+    fault: &'a Diagnostic,
     objects: &'a [String],
 }
 
 impl fmt::Display for Paragraph<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { severity, field, message, remedy } = self.fault;
+        let Diagnostic { severity, field, message, remedy, .. } = self.fault;
         write!(f, "  {severity:<8} ")?;
         if !field.is_empty() {
             write!(f, "{field}: ")?;

@@ -26,8 +26,9 @@ pub(super) fn period_warning(periods: &BundlePeriods, holder: &str) -> Option<Di
     };
     let whys: Vec<String> = expired.into_iter().chain(early).collect();
     let message = format!(
-        "{}; proxies believe it all the same, since only the certificates that it has signed are judged by their time",
-        whys.join(", and ")
+        "{}; proxies still trust {}: validity is checked only on the certificates that an authority signed",
+        whys.join(", and "),
+        if periods.certificates == 1 { "it" } else { "them" }
     );
     Some(Diagnostic::warning(Reason::AuthorityOutOfPeriod, "", message, remedy))
 }

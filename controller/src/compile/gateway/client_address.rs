@@ -46,14 +46,15 @@ impl AddressFault {
         match self {
             Self::Invalid => "it is not valid; see its conditions".to_owned(),
             Self::NeedsRequests => {
-                "connections carry bytes there, and the address would be in a header".to_owned()
+                "a TCP or TLS listener sees no HTTP headers, and the client's address would be in one"
+                    .to_owned()
             }
             Self::Datagrams => "datagrams do not say where their clients are".to_owned(),
             Self::PortDiffers(other) => format!(
-                "connections to the port begin as listener {other} has it, with or without the PROXY protocol"
+                "listener {other} is on the same port, and only one of the two uses the PROXY protocol"
             ),
             Self::OfOthers => format!(
-                "access policies of Gateway {gateway} judge its clients, and a policy of another namespace would say where these are"
+                "access policies of Gateway {gateway} judge its clients, and a policy of another namespace would decide their addresses"
             ),
         }
     }

@@ -7,7 +7,7 @@ use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::provision::ProxyClass;
 use crate::resources::{Gateway, Kind, ObjectRef};
-use crate::status::{Condition, GatewayStatus, ListenerStatus, ObjectStatus, Truth, reason};
+use crate::status::{Condition, ConditionStatus, GatewayStatus, ListenerStatus, ObjectStatus, reason};
 use fairway_config::model::{ListenerKey, ObjectName};
 use fairway_incremental::{OfInput, Query, Set};
 
@@ -163,12 +163,13 @@ fn resolved(report: &GatewayReport) -> Condition {
         return Condition::fails(kind, reason, error.text(), generation);
     }
     let is_unresolved = |it: &ListenerReport| {
-        it.conditions.iter().any(|it| it.kind == reason::RESOLVED_REFS && it.status == Truth::False)
+        it.conditions.iter().any(|it| it.kind == reason::RESOLVED_REFS && it.status == ConditionStatus::False)
     };
     let bad = names(&report.plan.listeners, &report.listeners, is_unresolved);
     match bad.is_empty() {
         true => {
-            let message = verdict::describe_resolved(report.backend_warning.as_deref());
+            let message =
+                verdict::describe_resolved(report.backend_warning.iter().map(|it| it.text()).collect());
             Condition::holds(kind, kind, message, generation)
         }
         false => {

@@ -74,7 +74,7 @@ impl<'a> Contest<'a> {
     }
 }
 
-/// The listeners that conflict.
+/// Why listeners are not served: another one has their port with another protocol, or with the same hostname.
 fn conflicts(groups: &[Group<'_>]) -> HashMap<ListenerIndex, Diagnostic> {
     let mut found = HashMap::new();
     let mut held = Held::new();
@@ -84,7 +84,8 @@ fn conflicts(groups: &[Group<'_>]) -> HashMap<ListenerIndex, Diagnostic> {
             let Some(family) = family(it) else { continue };
             match against(&held, family, it) {
                 Some((reason, winner)) => {
-                    found.insert((at, index), conflict(reason, it, &name(groups, winner, at)));
+                    let other = describe(groups, winner, at, reason);
+                    found.insert((at, index), conflict(reason, it, &other));
                 }
                 None => left.push((index, family, it)),
             }
@@ -92,7 +93,8 @@ fn conflicts(groups: &[Group<'_>]) -> HashMap<ListenerIndex, Diagnostic> {
         for (index, family, it) in &left {
             let others = left.iter().filter(|(other, ..)| other != index);
             let clashes = others.filter_map(|(other, of, written)| {
-                Some((clash((*family, it), (*of, written))?, name(groups, (at, *other), at)))
+                let reason = clash((*family, it), (*of, written))?;
+                Some((reason, describe(groups, (at, *other), at, reason)))
             });
             let clashes: Vec<(&'static str, String)> = clashes.collect();
             // Another protocol is in the way whatever the hostname is.
@@ -134,11 +136,22 @@ fn clash(a: (Family, &GatewayListeners), b: (Family, &GatewayListeners)) -> Opti
     }
 }
 
+/// The name of a listener that is in the way; with its protocol where that is the reason.
+fn describe(groups: &[Group<'_>], place: ListenerIndex, at: usize, reason: &str) -> String {
+    let name = name(groups, place, at);
+    let written = groups.get(place.0).and_then(|it| it.listeners.get(place.1));
+    match written.filter(|_| reason == reason::PROTOCOL_CONFLICT) {
+        Some(it) => format!("{name} (protocol {})", it.protocol),
+        None => name,
+    }
+}
+
 /// What is wrong with a listener that cannot be told apart from others.
 fn conflict(reason: &str, listener: &GatewayListeners, others: &str) -> Diagnostic {
     let port = listener.port;
     if reason == reason::PROTOCOL_CONFLICT {
-        let message = format!("listener {others} uses port {port} with another protocol");
+        let own = &listener.protocol;
+        let message = format!("listener {others} uses port {port}, and {own} cannot share it with that");
         let remedy = "give each protocol a port of its own";
         return Diagnostic::error(Reason::ListenerProtocolConflict, "", message, remedy);
     }
@@ -146,7 +159,7 @@ fn conflict(reason: &str, listener: &GatewayListeners, others: &str) -> Diagnost
         true => format!("listener {others} uses port {port} too"),
         false => format!("listener {others} uses port {port} with the same hostname"),
     };
-    let remedy = "give the listeners different hostnames or ports, or make one of them";
+    let remedy = "give the listeners different hostnames or ports, or merge the two";
     Diagnostic::error(Reason::ListenerHostnameConflict, "", message, remedy)
 }
 

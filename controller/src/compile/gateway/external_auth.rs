@@ -84,7 +84,7 @@ pub(in crate::compile) fn compile<'a>(
     Ok(ExternalAuth { target: resolve(&format!("{field}.backendRef"), written.target), protocol })
 }
 
-/// The name of a header, as written.
+/// Parses the name of a header; an error names the field.
 pub(in crate::compile) fn header_name(field: &str, name: &str) -> Result<HeaderName, Diagnostic> {
     HeaderName::try_from(name).map_err(|_| {
         let message = format!("`{name}` is not a header name");

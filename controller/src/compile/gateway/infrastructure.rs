@@ -66,7 +66,7 @@ pub(super) fn warn_of_annotations(
                 Reason::AnnotationNotOnPods,
                 format!("spec.infrastructure.annotations[{key}]"),
                 "the annotation is set on the Services of the proxy, but not on its pods and service account",
-                "set it in the parameters of the GatewayClass, or allow it with the chart values \
+                "set it in the GatewayParameters of the GatewayClass, or let the administrator allow it by the chart values \
                  gatewayParameters.allowedAnnotations and gatewayParameters.tenantFields",
             );
             made.report(object, warning);

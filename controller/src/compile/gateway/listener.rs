@@ -11,7 +11,7 @@ use crate::compile::ignored::Ignored;
 use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::program::{Made, Reader};
 use crate::diagnostic::rule::https_passthrough;
-use crate::diagnostic::{Diagnostic, Reason};
+use crate::diagnostic::{Diagnostic, Reason, only_remedy};
 use crate::provision::ProxyClass;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::Condition;
@@ -171,8 +171,9 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
     let bad_hostname = hostname.as_ref().err().map(ToString::to_string);
     let has_place = protocol.is_some() && bad_hostname.is_none();
     let filters = listener_filters::read(reader, asked, protocol);
-    let refusal =
-        refusal(asked, protocol, bad_hostname).or(filters.refusal).or_else(|| without_authorities(clients));
+    let refusal = refusal(asked, protocol, bad_hostname)
+        .or(filters.refusal)
+        .or_else(|| without_authorities(asked, clients));
     // What is wrong with its authorities is reported of the references.
     if let Some(error) = refusal.as_ref().filter(|error| error.reason != Reason::ClientAuthoritiesMissing) {
         made.report(&owner.object, error.clone());
@@ -315,11 +316,14 @@ fn refusal(
 }
 
 /// Clients have to present certificates, and no authority is there to verify them with (GEP-91).
-fn without_authorities(clients: Option<&Validation>) -> Option<Diagnostic> {
+fn without_authorities(asked: &Asked<'_>, clients: Option<&Validation>) -> Option<Diagnostic> {
     let clients = clients.filter(|clients| clients.usable.is_none())?;
-    let whys: Vec<String> = clients.errors.iter().map(verdict::text_with_object).collect();
-    let message = format!("no client certificate can be verified: {}", whys.join(". "));
-    let remedy = "refer to a ConfigMap that has the authorities' certificates under ca.crt, or to a ClusterTrustBundle";
+    let own = &asked.owner.object;
+    let whys = clients.errors.iter().map(|it| verdict::of_object(it, own, Diagnostic::statement));
+    let message = format!("no client certificate can be verified: {}", whys.collect::<Vec<_>>().join("; "));
+    let remedy = only_remedy(&clients.errors).unwrap_or(
+        "refer to a ConfigMap that has the authorities' certificates under ca.crt, or to a ClusterTrustBundle",
+    );
     Some(Diagnostic::error(Reason::ClientAuthoritiesMissing, clients.field.clone(), message, remedy))
 }
 

@@ -5,6 +5,7 @@ use super::listener::Asked;
 use super::protocol::Protocol;
 use crate::compile::names::backend::{self, Nowhere, Referrer, WrittenRef, reference};
 use crate::compile::program::Reader;
+use crate::diagnostic::rule::qualified;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::RouteKind;
 use fairway_config::model::{BackendKey, BackendTarget, Filter, InvalidFilter, ObjectName};
@@ -27,7 +28,7 @@ pub(super) struct ListenerFilters {
     pub services: BTreeSet<ObjectName>,
 }
 
-/// Reads the filters of a listener.
+/// From `filters` of a listener to those of the configuration, with the backends that they name.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     asked: &Asked<'_>,
@@ -77,7 +78,7 @@ impl ListenerFilters {
                 Ok(filter)
             }
             (FilterType::ExtensionRef, _, Some(it)) => {
-                let what = format!("{}/{} {}", it.group, it.kind, it.name);
+                let what = format!("{} {}", qualified(&it.group, &it.kind), it.name);
                 let (field, remedy) = (format!("{field}.extensionRef"), "remove the filter");
                 let message = format!("{what} is not a filter that Fairway knows");
                 self.unresolved.push(Diagnostic::error(
@@ -92,7 +93,8 @@ impl ListenerFilters {
             }
             (FilterType::ExternalAuth | FilterType::ExtensionRef, _, _) => {
                 let message = "the field that belongs to the filter's type is missing";
-                Err(Diagnostic::error(Reason::ListenerFilterEmpty, field, message, "write it"))
+                let remedy = "add the field that the type names, such as externalAuth for ExternalAuth";
+                Err(Diagnostic::error(Reason::ListenerFilterEmpty, field, message, remedy))
             }
         }
     }

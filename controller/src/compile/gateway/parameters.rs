@@ -1,6 +1,7 @@
 //! `parametersRef`: how the proxies of a class, or of one Gateway, are run.
 
 use crate::compile::program::Reader;
+use crate::diagnostic::rule::qualified;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{Author, InvalidParameters, Parameters};
 use crate::resources::gateway_parameters::GatewayParametersSpec;
@@ -82,7 +83,11 @@ fn look_up(
     author: Author,
 ) -> Result<Arc<GatewayParameters>, Diagnostic> {
     if Kind::named(group, kind) != Some(Kind::GatewayParameters) {
-        let message = format!("{group}/{kind} {} is not a kind of parameters that Fairway reads", name.name);
+        let message = format!(
+            "{} {} is not a kind of parameters that Fairway reads",
+            qualified(group, kind),
+            name.name
+        );
         let remedy = format!("refer to an object of kind {} in group fairway.dev", Kind::GatewayParameters);
         return Err(Diagnostic::error(Reason::ParametersKindUnknown, field, message, remedy));
     }

@@ -130,8 +130,7 @@ fn bundle(reader: &mut Reader<'_>, reference: Reference<'_>) -> Result<ObjectRef
     }
     if reader.input::<ClusterTrustBundle>(ClusterTrustBundle::KIND).is_none() {
         let message = "the API server does not serve ClusterTrustBundles";
-        let remedy =
-            "use Kubernetes 1.37, or have it serve certificates.k8s.io/v1beta1; or refer to a ConfigMap";
+        let remedy = "enable certificates.k8s.io/v1beta1 in the API server, or refer to a ConfigMap";
         return Err(Diagnostic::error(Reason::AuthoritiesKindNotServed, "kind", message, remedy));
     }
     // The name that stands for the kind is none of a bundle: it has no certificates.

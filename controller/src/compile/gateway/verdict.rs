@@ -2,7 +2,8 @@
 
 use super::listener::Asked;
 use crate::compile::ignored::Ignored;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Subject};
+use crate::resources::ObjectRef;
 use crate::status::{Condition, reason};
 use std::sync::Arc;
 
@@ -60,10 +61,15 @@ fn accepted(asked: &Asked<'_>, refusal: Option<&Diagnostic>, ignored: &Ignored) 
 fn resolved(asked: &Asked<'_>, references: &References) -> Condition {
     let (kind, generation) = (reason::RESOLVED_REFS, asked.owner.generation);
     match references.unresolved.first() {
-        None => Condition::holds(kind, kind, describe_resolved(&references.warnings), generation),
+        None => {
+            let own = &asked.owner.object;
+            let texts = references.warnings.iter().map(|it| of_object(it, own, Diagnostic::text));
+            Condition::holds(kind, kind, describe_resolved(texts.collect()), generation)
+        }
         Some(first) => {
             let all = references.unresolved.iter().chain(&references.warnings);
-            let all: Vec<String> = all.map(text_with_object).collect();
+            let own = &asked.owner.object;
+            let all: Vec<String> = all.map(|it| of_object(it, own, Diagnostic::text)).collect();
             Condition::fails(kind, unresolved(first), all.join(". "), generation)
         }
     }
@@ -81,11 +87,10 @@ fn unresolved(error: &Diagnostic) -> &'static str {
 }
 
 /// What `ResolvedRefs` says when every reference is resolved. A certificate that clients refuse is resolved: it is in use.
-pub(super) fn describe_resolved<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) -> String {
-    let texts: Vec<String> = warnings.into_iter().map(text_with_object).collect();
-    match texts.is_empty() {
+pub(super) fn describe_resolved(warnings: Vec<String>) -> String {
+    match warnings.is_empty() {
         true => "all references are resolved".to_owned(),
-        false => format!("all references are resolved. {}", texts.join(". ")),
+        false => format!("all references are resolved. {}", warnings.join(". ")),
     }
 }
 
@@ -116,17 +121,17 @@ fn served(
     let why = match (refusal, unserved, unresolved.first()) {
         (Some(it), ..) => it.text(),
         (None, Some(why), _) => why.to_owned(),
-        (None, None, Some(error)) => text_with_object(error),
+        (None, None, Some(error)) => of_object(error, &asked.owner.object, Diagnostic::text),
         (None, None, None) => "it cannot be served".to_owned(),
     };
     let reason = asked.conflict.map_or(reason::INVALID, |it| it.reason.condition());
     Condition::fails(kind, reason, why, generation)
 }
 
-/// The text of an error, after the object where that is another than the listener's.
-pub(super) fn text_with_object(error: &Diagnostic) -> String {
-    match &error.object {
-        Some(object) => format!("{object} {}", error.text()),
-        None => error.text(),
+/// What is said of an error in the status of `own`: after the object it is about, where that is another one.
+pub(super) fn of_object(error: &Diagnostic, own: &ObjectRef, say: fn(&Diagnostic) -> String) -> String {
+    match error.object.as_deref().filter(|it| **it != Subject::from(own)) {
+        Some(object) => format!("{object} {}", say(error)),
+        None => say(error),
     }
 }

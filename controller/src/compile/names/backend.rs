@@ -5,6 +5,7 @@ use super::protocol::Protocol;
 use super::secured::is_secured;
 use super::service::backend_key;
 use crate::compile::program::{Cluster, Reader};
+use crate::diagnostic::rule::qualified;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, RouteKind, Service, ServiceKind, Transport};
 use fairway_config::model::{AppProtocol, BackendKey, ObjectName, Unresolved};
@@ -86,7 +87,8 @@ pub(in crate::compile) fn name(
 ) -> Result<Named, Nowhere> {
     let (group, kind) = (it.group.unwrap_or_default(), it.kind.unwrap_or("Service"));
     if (group, kind) != ("", "Service") {
-        let message = format!("{group}/{kind} is not a kind of backend that Fairway sends requests to");
+        let message =
+            format!("{} is not a kind of backend that Fairway sends requests to", qualified(group, kind));
         let field = format!("{field}.kind");
         let error = Diagnostic::error(Reason::BackendKindUnknown, field, message, "refer to a Service");
         return Err((Unresolved::InvalidKind, error));

@@ -29,7 +29,7 @@ pub(in crate::compile) fn read_in_cluster(
     reader.input::<Service>(name).filter(|it| it.kind != ServiceKind::ExternalName)
 }
 
-/// The key of a Service.
+/// The key by which proxies know a Service: `<namespace>/<name>`.
 pub(in crate::compile) fn service_key(service: &ObjectName) -> ServiceKey {
     ServiceKey::from(service.to_string())
 }

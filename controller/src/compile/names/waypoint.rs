@@ -1,6 +1,6 @@
 //! What waypoints are called.
 
-/// The port of HBONE.
+/// Where waypoints and tunnels accept HBONE (mTLS, HTTP/2 CONNECT).
 pub(in crate::compile) const HBONE_PORT: u16 = 15008;
 /// The name of a waypoint that nobody wrote a Gateway for.
 pub(in crate::compile) const IMPLIED_WAYPOINT: &str = "waypoint";

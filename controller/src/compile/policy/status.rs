@@ -16,7 +16,8 @@ use crate::compile::settings::CompileSettings;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::ObjectRef;
 use crate::status::{
-    AncestorStatus, Condition, Enforcement, Enforcer, ObjectStatus, ParentRef, PolicyStatus, Truth, reason,
+    AncestorStatus, Condition, ConditionStatus, Enforcement, Enforcer, ObjectStatus, ParentRef, PolicyStatus,
+    reason,
 };
 use fairway_config::model::ResourceKey;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,17 +173,17 @@ impl AtTargets {
         self.judged.is_empty() && self.held.is_empty()
     }
 
-    /// Gives the policy its status; none when no target is judged here. `defect` is what is wrong with the policy itself.
+    /// Gives the policy its status; none when no target is judged here. `defects` are what is wrong with the policy itself.
     pub(in crate::compile) fn publish(
         self,
         policy: &ObjectRef,
-        defect: Option<&Diagnostic>,
+        defects: &[Diagnostic],
         generation: i64,
         settings: &CompileSettings,
         made: &mut Made,
     ) {
         let ancestor = |(ancestor_ref, reviewed): (ParentRef, Vec<TargetOutcome>)| {
-            let (conditions, enforcement) = of_target(defect, reviewed, generation);
+            let (conditions, enforcement) = of_target(defects, reviewed, generation);
             let controller_name = settings.controller_name.clone();
             AncestorStatus { ancestor_ref, controller_name, conditions, enforcement }
         };
@@ -193,24 +194,27 @@ impl AtTargets {
 
 /// The conditions at one target, which the policy may name several times.
 fn of_target(
-    defect: Option<&Diagnostic>,
+    defects: &[Diagnostic],
     reviewed: Vec<TargetOutcome>,
     generation: i64,
 ) -> (Vec<Condition>, Enforcement) {
     let outcomes: Vec<_> = reviewed.iter().map(|it| it.outcome.clone()).collect();
-    let whole = defect.map_or(Ok(()), Err);
+    let whole = defects.first().map_or(Ok(()), Err);
     // What is not carried out at an object is not accepted there in part, whatever holds for other entries that name it.
     let whole = whole.and_then(|()| match outcomes.iter().find_map(|it| it.as_ref().err()) {
         Some(error) if outcomes.len() > 1 => Err(error),
         _ => Ok(()),
     });
     let mut accepted = accepted(whole, &outcomes, &Ignored::default(), generation);
+    if !defects.is_empty() {
+        accepted.message = join_texts(defects).into();
+    }
     let all = |read: fn(&TargetOutcome) -> Option<&str>| {
         let texts: BTreeSet<&str> = reviewed.iter().filter_map(read).collect();
         texts.into_iter().collect::<Vec<_>>().join(". ")
     };
     let (overridden, notes) = (all(|it| it.overridden.as_deref()), all(|it| it.note.as_deref()));
-    if accepted.status == Truth::True {
+    if accepted.status == ConditionStatus::True {
         let message = match overridden.is_empty() {
             true => accepted.message.to_string(),
             false => format!("accepted in part: {overridden}"),
@@ -243,11 +247,11 @@ pub(in crate::compile) fn enforced(conditions: &[Condition]) -> Option<Condition
     let accepted = conditions.iter().find(|it| it.kind == reason::ACCEPTED)?;
     let generation = accepted.observed_generation;
     Some(match accepted.status {
-        Truth::True => {
+        ConditionStatus::True => {
             let message = "the proxies enforce the policy where it is accepted";
             Condition::holds(reason::ENFORCED, reason::BY_PROXIES, message, generation)
         }
-        Truth::False | Truth::Unknown => {
+        ConditionStatus::False | ConditionStatus::Unknown => {
             let message = "the policy is not accepted; see condition Accepted";
             Condition::fails(reason::ENFORCED, reason::NOT_ACCEPTED, message, generation)
         }

@@ -129,7 +129,7 @@ fn on_listeners(
     if !waiting.is_empty() {
         let remedy = "give each route a listener of its own";
         let field = "spec.parentRefs";
-        let warning = Diagnostic::warning(Reason::ListenerHasOlderRoute, field, waiting.join(". "), remedy);
+        let warning = Diagnostic::warning(Reason::ListenerHasOlderRoute, field, waiting.join("; "), remedy);
         wait(&mut attached, route, warning, made);
     }
     settle(attached, route, lost, made)
@@ -184,7 +184,7 @@ fn on_service(reader: &mut Reader<'_>, route: &ObjectRef, claim: &ServiceClaim, 
         let remedy = "attach each route to a port of its own (parentRefs[].port)";
         let field = "spec.parentRefs";
         let warning =
-            Diagnostic::warning(Reason::ServicePortHasOlderRoute, field, waiting.join(". "), remedy);
+            Diagnostic::warning(Reason::ServicePortHasOlderRoute, field, waiting.join("; "), remedy);
         wait(&mut attached, route, warning, made);
     }
     settle(attached, route, lost, made)

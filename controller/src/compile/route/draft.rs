@@ -117,7 +117,12 @@ impl<'r, 'e> Draft<'r, 'e> {
         if let Body::Requests(rules) = &mut self.resolved.body {
             rules.push(if holds { rule } else { refusing(rule) });
         }
-        self.resolved.dropped.extend(faults.told);
+        let dropped = &mut self.resolved.dropped;
+        for fault in faults.told {
+            if !(fault.reason.is_of_whole_route() && dropped.iter().any(|it| it.reason == fault.reason)) {
+                dropped.push(fault);
+            }
+        }
         if let (Some(last), true) = (self.resolved.dropped.last_mut(), faults.more > 0) {
             last.message.push_str(&format!(" (and {} more faults of this rule)", faults.more));
         }
@@ -239,6 +244,9 @@ impl Resolved {
 impl Faults {
     /// Takes an error in.
     pub(super) fn add(&mut self, error: Diagnostic) {
+        if error.reason.is_of_whole_route() && self.told.iter().any(|it| it.reason == error.reason) {
+            return;
+        }
         match self.told.len() < TOLD {
             true => self.told.push(error),
             false => self.more += 1,

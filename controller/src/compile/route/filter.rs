@@ -98,7 +98,7 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
             Filter::ExternalAuth(external_auth::compile(&field, &it, resolve)?)
         }
         WrittenFilter::Extension { group, kind, name } => {
-            let what = format!("{group}/{kind} {name}");
+            let what = format!("{} {name}", rule::qualified(group, kind));
             let message =
                 format!("{what} is not a filter that Fairway knows, so requests are answered with 500");
             let (field, remedy) = (format!("{field}.extensionRef"), "remove the filter");
@@ -106,7 +106,8 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
             Filter::Unresolved(what.into())
         }
         WrittenFilter::Empty => {
-            let (message, remedy) = ("the field that belongs to the filter's type is missing", "write it");
+            let message = "the field that belongs to the filter's type is missing";
+            let remedy = "add the field that the type names, such as urlRewrite for URLRewrite";
             return Err(Diagnostic::error(Reason::FilterEmpty, field, message, remedy));
         }
     })
@@ -171,7 +172,7 @@ fn path(field: &str, written: &WrittenPath<'_>) -> Result<PathModifier, Diagnost
 
 fn missing_path(field: &str, name: &str) -> Diagnostic {
     let message = format!("{name} is missing, and the type asks for it");
-    Diagnostic::error(Reason::PathModifierEmpty, field, message, "write it")
+    Diagnostic::error(Reason::PathModifierEmpty, field, message, format!("add `{name}`"))
 }
 
 fn redirect(field: &str, written: &WrittenRedirect<'_>) -> Result<Redirect, Diagnostic> {

@@ -4,7 +4,9 @@ use super::draft::{Draft, Faults};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, http_backend_filter, http_rule_filter, reference};
 use super::{backend, filter};
-use crate::diagnostic::rule::{backend_timeout_too_long, path_not_absolute, redirect_with_backends};
+use crate::diagnostic::rule::{
+    backend_timeout_too_long, path_not_absolute, prefix_replacement, redirect_with_backends,
+};
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{InvalidDuration, parse_duration};
 use fairway_config::model::{
@@ -88,13 +90,11 @@ pub(super) fn weight(field: &str, written: Option<i32>) -> Result<u32, Diagnosti
 }
 
 fn check_prefix(field: &str, matches: &[Match], filters: &[Filter]) -> Result<(), Diagnostic> {
-    let by_prefix = matches.iter().all(|it| matches!(it.path, PathMatch::Prefix(_)));
-    if filters.iter().any(filter::replaces_prefix) && !by_prefix {
-        let message = "replacePrefixMatch needs every match of the rule to have a path of type PathPrefix";
-        let (field, remedy) = (format!("{field}.filters"), "match by PathPrefix, or use replaceFullPath");
-        return Err(Diagnostic::error(Reason::ReplacePrefixWithoutPrefix, field, message, remedy));
+    let by_one_prefix = matches!(matches, [Match { path: PathMatch::Prefix(_), .. }]);
+    match filters.iter().any(filter::replaces_prefix) && !by_one_prefix {
+        true => Err(prefix_replacement(format!("{field}.filters"))),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn matches(

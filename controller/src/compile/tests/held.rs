@@ -203,7 +203,7 @@ fn what_was_said_of_what_cannot_be_read_stays_as_it_is_for_every_kind() {
         let not_accepted = status
             .conditions()
             .into_iter()
-            .find(|(_, it)| it.kind == "Accepted" && it.status == crate::status::Truth::False);
+            .find(|(_, it)| it.kind == "Accepted" && it.status == crate::status::ConditionStatus::False);
         assert!(
             not_accepted.is_none() || object.to_string().starts_with("XTelemetryPolicy"),
             "{object}: {not_accepted:?}"

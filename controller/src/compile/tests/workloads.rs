@@ -2,8 +2,8 @@
 
 use super::{CompileSettings, SHOP, World};
 use fairway_config::model::{
-    AppProtocol, Aside, EndpointState, Endpoints, ListenerProtocol, Mesh, MutualTls, Resource, ResourceKind,
-    Workload,
+    AppProtocol, CaptureExemption, EndpointState, Endpoints, ListenerProtocol, Mesh, MutualTls, Resource,
+    ResourceKind, Workload,
 };
 use std::sync::Arc;
 
@@ -105,13 +105,13 @@ fn labels_say_whether_a_pod_is_in_the_mesh_and_how() {
 fn a_pod_that_is_set_aside_from_the_mesh_of_its_namespace_says_why() {
     for (namespace, pod, spec, aside) in [
         ("fairway.dev/mesh: enabled", "", "", None),
-        ("fairway.dev/mesh: enabled", "", "hostNetwork: true,", Some(Aside::HostNetwork)),
-        ("fairway.dev/mesh: enabled", "fairway.dev/mesh: disabled", "", Some(Aside::OptedOut)),
+        ("fairway.dev/mesh: enabled", "", "hostNetwork: true,", Some(CaptureExemption::HostNetwork)),
+        ("fairway.dev/mesh: enabled", "fairway.dev/mesh: disabled", "", Some(CaptureExemption::OptedOut)),
         (
             "fairway.dev/mesh: enabled",
             "gateway.networking.k8s.io/gateway-name: waypoint, fairway.dev/mesh: disabled",
             "serviceAccountName: waypoint-fairway-waypoint,",
-            Some(Aside::Proxy),
+            Some(CaptureExemption::Proxy),
         ),
         // Where there is no mesh nobody is set aside from it.
         ("", "", "hostNetwork: true,", None),
@@ -139,7 +139,7 @@ fn in_a_cluster_no_pod_is_a_proxy_without_its_gateway() {
              spec: {{ gatewayClassName: fairway-waypoint, listeners: [{{ name: mesh, port: 15008, protocol: HBONE }}] }}\n"
         ))
     };
-    assert_eq!(workload(&world("waypoint"), "a/p").aside, Some(Aside::Proxy));
+    assert_eq!(workload(&world("waypoint"), "a/p").aside, Some(CaptureExemption::Proxy));
     let without = world("another");
     let found = workload(&without, "a/p");
     assert_eq!((found.mesh, found.aside), (STRICT, None));
@@ -150,8 +150,8 @@ fn in_a_cluster_no_pod_is_a_proxy_without_its_gateway() {
 fn in_a_cluster_a_pod_is_a_proxy_only_if_it_is_what_fairway_makes() {
     const OURS: &str = "app.kubernetes.io/part-of: fairway,";
     for (labels, spec, aside, complaint) in [
-        (OURS, "containers: [{ name: waypoint, image: 'registry/w:1' }]", Some(Aside::Proxy), ""),
-        (OURS, "containers: [{ name: waypoint, image: 'registry/w:2' }]", Some(Aside::Proxy), ""),
+        (OURS, "containers: [{ name: waypoint, image: 'registry/w:1' }]", Some(CaptureExemption::Proxy), ""),
+        (OURS, "containers: [{ name: waypoint, image: 'registry/w:2' }]", Some(CaptureExemption::Proxy), ""),
         (
             "",
             "containers: [{ name: waypoint, image: 'registry/w:1' }]",

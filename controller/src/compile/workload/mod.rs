@@ -11,8 +11,8 @@ use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Meta, Namespace, ObjectRef, Pod};
 use fairway_config::model::{
-    Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload,
-    WorkloadKey,
+    CaptureExemption, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId,
+    Workload, WorkloadKey,
 };
 use fairway_incremental::{Engine, OfInput, Query, Set};
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Query<Cluster> for Identify {
         let captured = membership == Membership::Captured;
         let (mesh, aside) = match membership {
             Membership::Captured => (Mesh::Captured(mutual_tls(reader, &pod, made)), None),
-            Membership::Aside(why) => (Mesh::Outside, Some(why)),
+            Membership::CaptureExemption(why) => (Mesh::Outside, Some(why)),
             Membership::Outside => (Mesh::Outside, None),
         };
         let who = Some(Arc::new(PodIdentity { identity: identity.clone(), captured, is_proxy }));
@@ -134,7 +134,7 @@ enum Membership {
     Outside,
     Captured,
     /// Not captured, though its namespace is in the mesh.
-    Aside(Aside),
+    CaptureExemption(CaptureExemption),
 }
 
 fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &CompileSettings) -> Membership {
@@ -147,11 +147,11 @@ fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &Com
     }
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
     if is_proxy {
-        return Membership::Aside(Aside::Proxy);
+        return Membership::CaptureExemption(CaptureExemption::Proxy);
     }
     match (pod.host_network, pod.meta.label(MESH_LABEL)) {
-        (true, _) => Membership::Aside(Aside::HostNetwork),
-        (false, Some("disabled")) => Membership::Aside(Aside::OptedOut),
+        (true, _) => Membership::CaptureExemption(CaptureExemption::HostNetwork),
+        (false, Some("disabled")) => Membership::CaptureExemption(CaptureExemption::OptedOut),
         (false, _) => Membership::Captured,
     }
 }

@@ -343,6 +343,7 @@ fn policies_without_room(corpus: &mut Corpus) {
         gateway("crowded"),
         (0..5).map(|it| access(&format!("crowding-{it}"), "")).collect(),
         access("crowding-observer", ", mode: Observe"),
+        access("too-many-values", "").replace(&paths, &"{ value: /a }, ".repeat(1025)),
         gateways,
         format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: many-parents, namespace: shop }}\n\

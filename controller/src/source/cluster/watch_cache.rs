@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) enum FeedEvent {
     /// The kinds that are offered now.
     Discovered(BTreeSet<Kind>),
-    /// A list of a kind begins.
+    /// From here to the end of the list objects are those that exist: what was known before and is not among them is gone.
     ListBegins(Kind),
     /// Objects, from a list or a watch.
     Seen(Vec<DecodedObject>),

@@ -1,7 +1,9 @@
 //! The rules of filters, of a rule's and of a backend's.
 
 use super::{has, items, route, text};
-use crate::diagnostic::rule::{mirror_share_invalid, mirror_shares_two, redirect_with_rewrite};
+use crate::diagnostic::rule::{
+    mirror_share_invalid, mirror_shares_two, prefix_replacement, redirect_with_rewrite,
+};
 use crate::diagnostic::{Diagnostic, Reason};
 use serde_json::Value;
 
@@ -17,7 +19,8 @@ pub(super) fn check(owner: &Value, rule: &Value, path: &str, out: &mut Vec<Diagn
         union(path, it, out);
         let twice = filters[..index].iter().any(|(_, other)| text(other, "type") == kind);
         if twice && ONCE.contains(&kind) {
-            let (message, remedy) = (format!("there are two filters of type {kind}"), "make one of them");
+            let (message, remedy) =
+                (format!("there are two filters of type {kind}"), "merge them into one filter");
             out.push(Diagnostic::error(Reason::FilterTwice, path, message, remedy));
         }
         body(path, it, rule, out);
@@ -43,7 +46,8 @@ fn union(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
     if !has(it, &own) {
         let (field, message) =
             (format!("{path}.{own}"), format!("the field is missing, and type {kind} needs it"));
-        out.push(Diagnostic::error(Reason::FilterFieldMissing, field, message, "write it"));
+        let remedy = format!("add `{own}`, or correct the type");
+        out.push(Diagnostic::error(Reason::FilterFieldMissing, field, message, remedy));
     }
     let fields = it.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     for (field, _) in fields.filter(|(field, _)| *field != "type" && **field != own) {
@@ -104,9 +108,7 @@ fn path_modifier(path: &str, it: &Value, rule: &Value, out: &mut Vec<Diagnostic>
     let matches = items(rule, "", "matches");
     let by_prefix = |(_, it): &(String, &Value)| matches!(text(&it["path"], "type"), "" | "PathPrefix");
     if kind == "ReplacePrefixMatch" && !(matches.len() == 1 && matches.iter().all(by_prefix)) {
-        let message = "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix";
-        let remedy = "split the rule, or use ReplaceFullPath";
-        out.push(Diagnostic::error(Reason::PrefixReplacementNeedsOneMatch, path, message, remedy));
+        out.push(prefix_replacement(path));
     }
 }
 

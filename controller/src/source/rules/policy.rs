@@ -26,7 +26,8 @@ pub(super) fn backend_tls(spec: &Value, out: &mut Vec<Diagnostic>) {
             if is_kind && !is_there {
                 let (field, message) =
                     (format!("{path}.{field}"), format!("the field is missing, and type {kind} needs it"));
-                out.push(Diagnostic::error(Reason::SubjectAltNameMissing, field, message, "write it"));
+                let remedy = if kind == "URI" { "add `uri`" } else { "add `hostname`" };
+                out.push(Diagnostic::error(Reason::SubjectAltNameMissing, field, message, remedy));
             } else if !is_kind && is_there {
                 let message = format!("the field does not belong to type {}", text(it, "type"));
                 let (field, remedy) = (format!("{path}.{field}"), "remove it, or correct the type");

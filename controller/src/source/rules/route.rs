@@ -124,18 +124,36 @@ fn http_path(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
     }
     let segments = ["//", "/./", "/../", "%2f", "%2F", "#"];
     if let Some(bad) = segments.iter().find(|it| value.contains(**it)) {
-        let (message, remedy) =
-            (format!("`{value}` contains {bad}"), "write the path as it is after normalization");
+        let remedy = match *bad {
+            "%2f" | "%2F" => "match the part of the path before it: an encoded / is not matched".to_owned(),
+            _ => format!("write `{}`", without_dots(value)),
+        };
+        let message = format!("`{value}` contains {bad}");
         out.push(Diagnostic::error(Reason::PathNotNormal, field, message, remedy));
     } else if value.ends_with("/..") || value.ends_with("/.") {
         let (message, remedy) =
-            (format!("`{value}` ends with a dot segment"), "write the path as it is after normalization");
+            (format!("`{value}` ends with a dot segment"), format!("write `{}`", without_dots(value)));
         out.push(Diagnostic::error(Reason::PathEndsWithDots, field, message, remedy));
     } else if PATH_CHARACTERS.as_ref().is_some_and(|it| !value.is_empty() && !it.is_match(value)) {
         let (message, remedy) =
             (format!("`{value}` has characters that a path cannot have"), "percent-encode them");
         out.push(Diagnostic::error(Reason::PathCharactersInvalid, field, message, remedy));
     }
+}
+
+/// The path without dot segments (RFC 3986 §5.2.4), empty segments and fragment.
+fn without_dots(path: &str) -> String {
+    let path = path.split('#').next().unwrap_or_default();
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            _ => kept.push(segment),
+        }
+    }
+    let is_directory = ["/", "/.", "/.."].iter().any(|it| path.ends_with(it)) && !kept.is_empty();
+    format!("/{}{}", kept.join("/"), if is_directory { "/" } else { "" })
 }
 
 static GRPC_SERVICE: LazyLock<Option<Regex>> =

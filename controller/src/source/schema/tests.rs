@@ -62,7 +62,7 @@ fn what_the_schema_refuses_is_refused_with_path_and_remedy() {
         ),
         (
             route("backendRefs: [{ port: 80 }]"),
-            "spec.rules[0].backendRefs[0].name: the field is missing; write it",
+            "spec.rules[0].backendRefs[0].name: the field is missing; add `name`",
         ),
         (
             route("backendRefs: [{ name: a, port: 0 }]"),
@@ -70,7 +70,7 @@ fn what_the_schema_refuses_is_refused_with_path_and_remedy() {
         ),
         (
             route("backendRefs: [{ name: a, port: '80' }]"),
-            "spec.rules[0].backendRefs[0].port: the value is a text; write a whole number",
+            "spec.rules[0].backendRefs[0].port: the value is a string; an integer is expected; write it without quotes",
         ),
         (
             route("matches: [{ method: FETCH }]"),

@@ -1,5 +1,6 @@
 //! What a rule does to a request and its response.
 
+use super::validity::{InvalidFilter, check_hostname};
 use super::{BackendTarget, Pattern};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -135,7 +136,7 @@ pub struct CorsPolicy {
     pub max_age: Duration,
 }
 
-/// An origin of a CORS policy.
+/// Which origins may read responses in a browser (CORS, the Fetch standard).
 #[derive(Clone, Debug, PartialEq)]
 pub enum OriginPattern {
     /// Every origin, `*`. With credentials the browser is told the origin that asked: it accepts no `*` then.
@@ -190,6 +191,35 @@ impl Filter {
     /// shown the error, and not a failure of CORS in its place.
     pub fn acts_on_responses(&self) -> bool {
         matches!(self, Self::Cors(_) | Self::ResponseHeaders(_))
+    }
+
+    /// Whether it can be served.
+    pub fn check(&self) -> Result<(), InvalidFilter> {
+        let path = match self {
+            Self::RequestHeaders(it) | Self::ResponseHeaders(it) => return it.check(),
+            Self::Redirect(it) => {
+                it.hostname.as_deref().map_or(Ok(()), check_hostname)?;
+                &it.path
+            }
+            Self::Rewrite(it) => {
+                if let Some(name) = &it.hostname {
+                    let name = name.to_str().map_err(|_| InvalidFilter::Hostname(format!("{name:?}")))?;
+                    check_hostname(name)?;
+                }
+                &it.path
+            }
+            Self::ExternalAuth(it) => return it.protocol.check(),
+            _ => return Ok(()),
+        };
+        Ok(path.as_ref().map_or(Ok(()), PathModifier::check)?)
+    }
+
+    /// Whether it can be served at a listener, before a route is matched. What nobody knows may stand there, and answers.
+    pub(super) fn check_before_route(&self) -> Result<(), InvalidFilter> {
+        match self {
+            Self::ExternalAuth(_) | Self::Unresolved(_) | Self::Unknown(_) => self.check(),
+            _ => Err(InvalidFilter::NotOfListener),
+        }
     }
 }
 

@@ -83,7 +83,7 @@ pub struct TlsTermination {
     pub algorithms: TlsAlgorithms,
 }
 
-/// A version of TLS.
+/// The versions of TLS that can be asked for as the lowest one; older ones are never spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).

@@ -61,7 +61,7 @@ pub use trust::{
     WithoutCertificate,
 };
 pub use validity::{InvalidFilter, check_header, check_hostname, check_together};
-pub use workload::{Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, Workload};
+pub use workload::{CaptureExemption, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, Workload};
 
 pub use fairway_identity::SpiffeId;
 pub use fairway_policy::{

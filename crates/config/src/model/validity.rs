@@ -109,31 +109,6 @@ impl AuthProtocol {
     }
 }
 
-// === impl Filter ===
-
-impl Filter {
-    /// Whether it can be served.
-    pub fn check(&self) -> Result<(), InvalidFilter> {
-        let path = match self {
-            Self::RequestHeaders(it) | Self::ResponseHeaders(it) => return it.check(),
-            Self::Redirect(it) => {
-                it.hostname.as_deref().map_or(Ok(()), check_hostname)?;
-                &it.path
-            }
-            Self::Rewrite(it) => {
-                if let Some(name) = &it.hostname {
-                    let name = name.to_str().map_err(|_| InvalidFilter::Hostname(format!("{name:?}")))?;
-                    check_hostname(name)?;
-                }
-                &it.path
-            }
-            Self::ExternalAuth(it) => return it.protocol.check(),
-            _ => return Ok(()),
-        };
-        Ok(path.as_ref().map_or(Ok(()), PathModifier::check)?)
-    }
-}
-
 // === impl Listener ===
 
 impl Listener {
@@ -143,21 +118,8 @@ impl Listener {
         match self.filters.as_slice() {
             [] => Ok(()),
             _ if !has_requests => Err(InvalidFilter::NoRequests),
-            filters => filters.iter().try_for_each(check_before_route),
+            filters => filters.iter().try_for_each(Filter::check_before_route),
         }
-    }
-}
-
-/// What nobody knows may stand there, and answers.
-fn check_before_route(filter: &Filter) -> Result<(), InvalidFilter> {
-    match filter {
-        Filter::ExternalAuth(_) | Filter::Unresolved(_) | Filter::Unknown(_) => filter.check(),
-        Filter::RequestHeaders(_)
-        | Filter::ResponseHeaders(_)
-        | Filter::Redirect(_)
-        | Filter::Rewrite(_)
-        | Filter::Mirror(_)
-        | Filter::Cors(_) => Err(InvalidFilter::NotOfListener),
     }
 }
 

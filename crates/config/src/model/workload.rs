@@ -30,7 +30,7 @@ pub struct Workload {
     /// Whether it is in the mesh.
     pub mesh: Mesh,
     /// Why it is not captured though its namespace is in the mesh.
-    pub aside: Option<Aside>,
+    pub aside: Option<CaptureExemption>,
     /// What its node's kubelet asks of it, without a tunnel.
     pub probes: Vec<Probe>,
     /// Every one that applies to it. One that is not in the same snapshot denies (fail closed).
@@ -48,7 +48,7 @@ pub enum Mesh {
 
 /// Why a pod of a namespace in the mesh is not captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Aside {
+pub enum CaptureExemption {
     /// It has the node's network, and capturing that would cut the node off.
     HostNetwork,
     /// Its own label takes it out.

@@ -3,7 +3,7 @@
 use super::filter::{decode_header, decode_header_value, encode_header, encode_header_value};
 use super::invalid::{Invalid, each, optional, required};
 use super::value;
-use crate::model::{Aside, HttpProbe, Mesh, MutualTls, Probe, ProbeAction, Workload};
+use crate::model::{CaptureExemption, HttpProbe, Mesh, MutualTls, Probe, ProbeAction, Workload};
 use crate::proto;
 
 pub(super) fn encode(workload: &Workload) -> proto::Workload {
@@ -13,10 +13,10 @@ pub(super) fn encode(workload: &Workload) -> proto::Workload {
         Mesh::Captured(MutualTls::Strict) => proto::Mesh::Strict,
     };
     let aside = match workload.aside {
-        None => proto::Aside::Unspecified,
-        Some(Aside::HostNetwork) => proto::Aside::HostNetwork,
-        Some(Aside::OptedOut) => proto::Aside::OptedOut,
-        Some(Aside::Proxy) => proto::Aside::Proxy,
+        None => proto::CaptureExemption::Unspecified,
+        Some(CaptureExemption::HostNetwork) => proto::CaptureExemption::HostNetwork,
+        Some(CaptureExemption::OptedOut) => proto::CaptureExemption::OptedOut,
+        Some(CaptureExemption::Proxy) => proto::CaptureExemption::Proxy,
     };
     proto::Workload {
         key: workload.key.to_string(),
@@ -48,11 +48,11 @@ pub(super) fn decode(message: proto::Workload) -> Result<Workload, Invalid> {
                 return Err(Invalid::unknown_value("mesh", message.mesh));
             }
         },
-        aside: match proto::Aside::try_from(message.aside) {
-            Ok(proto::Aside::Unspecified) => None,
-            Ok(proto::Aside::HostNetwork) => Some(Aside::HostNetwork),
-            Ok(proto::Aside::OptedOut) => Some(Aside::OptedOut),
-            Ok(proto::Aside::Proxy) => Some(Aside::Proxy),
+        aside: match proto::CaptureExemption::try_from(message.aside) {
+            Ok(proto::CaptureExemption::Unspecified) => None,
+            Ok(proto::CaptureExemption::HostNetwork) => Some(CaptureExemption::HostNetwork),
+            Ok(proto::CaptureExemption::OptedOut) => Some(CaptureExemption::OptedOut),
+            Ok(proto::CaptureExemption::Proxy) => Some(CaptureExemption::Proxy),
             Err(_) => return Err(Invalid::unknown_value("aside", message.aside)),
         },
         probes: each(message.probes, "probes", decode_probe)?,

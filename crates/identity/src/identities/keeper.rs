@@ -143,13 +143,15 @@ impl Keeper {
         let now = self.cell.clock.now();
         self.schedule.failed(now, self.shared.backoff, rand::random());
         self.cell.report(self.schedule.due(), Some(error.to_string()));
-        let again = self.schedule.due().duration_since(now).unwrap_or_default();
+        let retry_seconds = self.schedule.due().duration_since(now).unwrap_or_default().as_secs_f64();
         match &self.svid {
             Some(svid) => {
-                let left = svid.not_after.duration_since(now).unwrap_or_default();
-                warn!(id = %self.cell.id, ?left, ?again, "the certificate in use could not be renewed: {error}");
+                let remaining_seconds = svid.not_after.duration_since(now).unwrap_or_default().as_secs_f64();
+                warn!(id = %self.cell.id, remaining_seconds, retry_seconds, "the certificate in use could not be renewed: {error}");
             }
-            None => warn!(id = %self.cell.id, ?again, "no certificate, connections have to wait: {error}"),
+            None => {
+                warn!(id = %self.cell.id, retry_seconds, "no certificate, connections have to wait: {error}")
+            }
         }
     }
 
@@ -171,6 +173,6 @@ impl Keeper {
     }
 
     fn complain(&self, error: &TlsIdentityError) {
-        error!(id = %self.cell.id, "a new certificate or new roots are of no use, the old ones stay: {error}");
+        error!(id = %self.cell.id, "a new certificate or new roots cannot be used, the old ones stay: {error}");
     }
 }

@@ -49,7 +49,7 @@ pub enum Fence {
 
 /// What the rules are for.
 #[derive(Clone, Copy)]
-enum Aim<'a> {
+enum Purpose<'a> {
     Capture(&'a Fence),
     /// New connections are not captured any more, and what was captured still finds its way.
     LetGo,
@@ -100,7 +100,7 @@ type Said = (&'static str, &'static str, Vec<Statement>);
 /// packet of a connection, and what is not redirected then never is. Whoever sends something else before the SYN (an ACK out
 /// of nothing), or has the kernel see the connection from its other end, is not redirected. So `protect` and `openings` look at
 /// each SYN again, behind the translation, and refuse what did not come through it.
-fn rules(numbers: &CaptureRules, refuses: Refuses, aim: Aim<'_>) -> Vec<Said> {
+fn rules(numbers: &CaptureRules, refuses: Refuses, purpose: Purpose<'_>) -> Vec<Said> {
     let &CaptureRules { outbound_port, inbound_port, hbone_port, own_mark, reply_mark, reply_table: _ } =
         numbers;
     let mut inbound = vec![Tcp, Opening, PortIsNot(hbone_port)];
@@ -152,8 +152,8 @@ fn rules(numbers: &CaptureRules, refuses: Refuses, aim: Aim<'_>) -> Vec<Said> {
         (PROTECT, "tunnels that others make", vec![Tcp, PortIs(hbone_port), Accept]),
         (PROTECT, "nobody opens a connection around the tunnel", vec![Tcp, Opening, Reset]),
     ];
-    match aim {
-        Aim::Capture(fence) => {
+    match purpose {
+        Purpose::Capture(fence) => {
             let chain = if fence.is_up() { FENCE } else { OPENINGS };
             rules.extend([
                 (chain, "what stays within the pod", vec![ToLoopback, Accept]),
@@ -166,7 +166,7 @@ fn rules(numbers: &CaptureRules, refuses: Refuses, aim: Aim<'_>) -> Vec<Said> {
                 rules.extend(fence_out(numbers, fence));
             }
         }
-        Aim::LetGo => rules.retain(|(_, _, statements)| {
+        Purpose::LetGo => rules.retain(|(_, _, statements)| {
             !statements.iter().any(|it| matches!(it, Redirect(_)))
                 && (!statements.contains(&Opening) || !statements.contains(&Reset))
         }),
@@ -257,12 +257,12 @@ impl Fence {
 impl Ruleset {
     /// The rules made of these numbers.
     pub fn new(numbers: &CaptureRules, refuses: Refuses, fence: &Fence) -> Self {
-        Self::made_of(rules(numbers, refuses, Aim::Capture(fence)), fence)
+        Self::made_of(rules(numbers, refuses, Purpose::Capture(fence)), fence)
     }
 
     /// Those of a pod that leaves: new connections are not redirected any more, and what was redirected still finds its way.
     pub fn letting_go(numbers: &CaptureRules) -> Self {
-        Self::made_of(rules(numbers, Refuses::Tunnel, Aim::LetGo), &Fence::Down)
+        Self::made_of(rules(numbers, Refuses::Tunnel, Purpose::LetGo), &Fence::Down)
     }
 
     /// All rules but this one, to see what it is for.

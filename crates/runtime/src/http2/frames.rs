@@ -14,7 +14,7 @@ pub struct FrameHeads {
     have: usize,
 }
 
-/// The head of one frame.
+/// The nine bytes with which each frame begins (RFC 9113 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHead {
     /// Octets of its payload.

@@ -210,7 +210,7 @@ mod tests {
             ("refusals", || tracing::warn!(target: "fairway_controller::serve::session", "a proxy refuses")),
             (
                 "controller",
-                || tracing::warn!(target: "fairway_controller::admission::authenticated", "turned away"),
+                || tracing::warn!(target: "fairway_controller::admission::authenticated", "a caller is rejected"),
             ),
         ];
         for (who, line) in floods {

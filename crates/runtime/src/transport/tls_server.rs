@@ -129,11 +129,11 @@ impl TlsListener {
                     Ok((stream, peer)) => {
                         let source = peer.ip().to_canonical();
                         if descriptors::room_after(&stream) == Room::Scarce {
-                            warn!(%peer, limit = descriptors::limit(), "open files run short: a caller is turned away");
+                            warn!(%peer, limit = descriptors::limit(), "few file descriptors are left: a caller is rejected");
                             continue;
                         }
                         let Some(counted) = counts.admit(source) else {
-                            debug!(%peer, "a caller is turned away: its address has too many connections");
+                            debug!(%peer, "a caller is rejected: its address has too many connections");
                             continue;
                         };
                         if let Some(oldest) = under_way.make_room(source)

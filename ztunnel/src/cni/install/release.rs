@@ -24,7 +24,7 @@ const WATCH_RETRY: Duration = Duration::from_secs(10);
 /// Where the objects of the release and the credentials are.
 #[derive(Clone, Debug)]
 pub(super) struct Release {
-    /// The namespace of the release.
+    /// The namespace that the chart is installed in.
     pub(super) namespace: String,
     /// The name of the DaemonSet.
     pub(super) daemon_set: String,

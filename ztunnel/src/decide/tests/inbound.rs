@@ -39,7 +39,7 @@ fn kubelet_probes_the_ports_that_the_pod_asked_to_be_probed_at_and_does_nothing_
         probes: [8080, 9090].map(|port| Probe { port, action: ProbeAction::Connect }).into(),
         ..pod("shop", "server", "10.0.0.2", mesh, authorizations)
     };
-    let guarded = "401 not authorized: denied by required";
+    let guarded = "401 denied by policy=\"required\" rule=\"0\"";
     let peer = id("shop", "client");
     for (mesh, authorizations, client, destination, expected) in [
         (STRICT, &[][..], Client::Node, "10.0.0.2:8080", "probe"),
@@ -90,7 +90,7 @@ fn plaintext_is_let_in_by_permissive_pods_only() {
 
 #[test]
 fn a_required_waypoint_refuses_whoever_else_comes() {
-    let denied = "401 not authorized: denied by required";
+    let denied = "401 denied by policy=\"required\" rule=\"0\"";
     for (mesh, peer, destination, expected) in [
         (STRICT, Some("waypoint"), "10.0.0.2:8080", "in"),
         (STRICT, Some("client"), "10.0.0.2:8080", denied),
@@ -123,7 +123,7 @@ fn what_is_only_observed_lets_pass_and_says_whom_it_would_refuse() {
         (&["shop/deny"][..], "web", "in, observed: denied by shop/deny (rule web)"),
         (&["shop/deny"][..], "client", "in"),
         // What is enforced beside it refuses.
-        (&["shop/allow", "required"][..], "client", "401 not authorized: denied by required"),
+        (&["shop/allow", "required"][..], "client", "401 denied by policy=\"required\" rule=\"0\""),
         (&["shop/allow", "required"][..], "waypoint", nothing),
     ] {
         let pod = pod("shop", "server", "10.0.0.2", STRICT, authorizations);

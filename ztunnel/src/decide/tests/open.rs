@@ -204,7 +204,7 @@ fn a_revoked_connection_has_the_reason_of_what_refuses_it_now() {
         Revoked::OtherIdentity { address: ip("10.0.0.3"), was: id("shop", "peer"), now: id("shop", "else") };
     let refused = |refusal: InboundRefusal| Revoked::from(refusal).reason();
     let policy = PolicyRefusal::Unknown { policy: "policy".into() };
-    assert_eq!(refused(InboundRefusal::Policy(policy)), "policy");
+    assert_eq!(refused(InboundRefusal::Policy(policy)), "denied");
     assert_eq!(refused(InboundRefusal::Strict), "strict");
     assert_eq!(refused(InboundRefusal::ProbesOnly), "probes_only");
     assert_eq!(other.reason(), "other_identity");

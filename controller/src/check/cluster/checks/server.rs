@@ -49,7 +49,7 @@ fn check_version(text: &str, results: &mut Results) {
         Some(_) => results.pass(format!("Kubernetes {text}")),
         None => {
             let message = format!("the API server's version `{text}` is not understood");
-            let remedy = format!("see that it is Kubernetes {}.{} or newer", OLDEST.0, OLDEST.1);
+            let remedy = format!("check that the cluster runs Kubernetes {}.{} or newer", OLDEST.0, OLDEST.1);
             results.report(Diagnostic::warning(Reason::KubernetesVersionUnknown, "", message, remedy));
         }
     }

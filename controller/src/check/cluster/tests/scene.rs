@@ -117,10 +117,21 @@ pub(super) fn namespace(name: &str, labels: Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
 }
 
+/// What the condition says in a cluster.
+fn captured_message(reason: &str) -> &'static str {
+    match reason {
+        "NotCaptured" => "the capture rules cannot be loaded: Operation not permitted (os error 1)",
+        "HostNetwork" => "it has its node's network, and capturing that would cut the node off",
+        "OptedOut" => "its label fairway.dev/mesh keeps it out of the mesh",
+        "Capturing" => "ztunnel on its node is about to capture it",
+        _ => "its TCP connections go through ztunnel on its node; all other traffic is refused",
+    }
+}
+
 /// A pod, and the status and reason of its condition `Captured`.
 pub(super) fn pod(namespace: &str, name: &str, labels: Value, captured: Option<(&str, &str)>) -> Value {
     let conditions = captured.map(|(status, reason)| {
-        json!({ "type": "fairway.dev/Captured", "status": status, "reason": reason, "message": "because" })
+        json!({ "type": "fairway.dev/Captured", "status": status, "reason": reason, "message": captured_message(reason) })
     });
     json!({
         "apiVersion": "v1", "kind": "Pod",

@@ -15,7 +15,7 @@ impl Review<'_> {
         pods: impl Iterator<Item = &'p ObjectRef>,
     ) -> Result<(), Diagnostic> {
         let Some(names) = outside(reader, pods) else { return Ok(()) };
-        let message = format!("cannot be enforced for pods outside the mesh: {names}");
+        let message = format!("the policy cannot be enforced for pods outside the mesh: {names}");
         let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", self.name.namespace);
         Err(self.not_enforced(message, remedy))
     }
@@ -48,8 +48,12 @@ impl Review<'_> {
         if proxies.is_empty() || (is_about_all && !are_all) {
             return Ok(());
         }
-        let message = format!("no tunnel judges who connects to proxies of Fairway: {}", proxies.join(", "));
-        let remedy = "guard their Gateway instead";
+        let proxies = match proxies.as_slice() {
+            [one] => format!("pod {one} is a proxy of a Gateway or waypoint"),
+            many => format!("pods {} are proxies of Gateways or waypoints", many.join(", ")),
+        };
+        let message = format!("{proxies}; a policy for pods is not enforced there");
+        let remedy = "target the Gateway instead";
         let of =
             if are_all || self.target.kind == "Service" { Diagnostic::error } else { Diagnostic::warning };
         let diagnostic = of(Reason::AccessPolicyForProxies, self.field, message, remedy);

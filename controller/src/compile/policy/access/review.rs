@@ -247,11 +247,13 @@ impl Review<'_> {
         if let Some(it) = reader.members(&waypoint::WaypointNeed(self.name.namespace.clone())).first()
             && is_enforced(self.policy)
         {
+            let choice = reader.get::<Choose>(&self.name.namespace);
             let message = format!(
-                "{it} needs a waypoint, and of what comes through that the waypoint itself is the client: unless the policy lets \
-                 it in, it is refused"
+                "for {it}, connections come through waypoint {} and have its identity, so the policy judges the waypoint and \
+                 not the client",
+                choice.gateway
             );
-            let remedy = "guard the Service instead";
+            let remedy = "allow the waypoint's service account, or target the Service instead";
             let warning =
                 Diagnostic::warning(Reason::AccessPolicyBehindWaypoint, self.field, message, remedy);
             made.report(&self.object(), warning);
@@ -317,8 +319,9 @@ impl Review<'_> {
 
     fn no_kind(&self) -> Diagnostic {
         let PolicyTarget { group, kind, .. } = self.target;
+        let group = if group.is_empty() { "the core group".to_owned() } else { format!("group {group}") };
         let message = format!(
-            "there is no kind {kind} of group \"{group}\" that a policy could guard, so it guards nothing there"
+            "there is no kind {kind} of {group} that a policy could guard, so it guards nothing there"
         );
         Diagnostic::error(
             Reason::AccessPolicyTargetKindUnknown,

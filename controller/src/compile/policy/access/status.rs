@@ -1,6 +1,7 @@
 //! What a policy is told, target by target.
 
 use super::review::{Review, TOLD, compiled};
+use super::rules::Invalid;
 use super::spec;
 use crate::compile::names::access::Form;
 use crate::compile::policy::status::AtTargets;
@@ -24,10 +25,8 @@ impl Query<Cluster> for Status {
         let Some(policy) = reader.input::<AccessPolicy>(name) else { return };
         let object = ObjectRef::from_name(Kind::AccessPolicy, name);
         let generation = policy.meta.generation;
-        let defect = defect(reader, name, &policy);
-        if let Some(it) = &defect {
-            made.report(&object, it.clone());
-        }
+        let defects = defects(reader, name, &policy);
+        defects.iter().for_each(|it| made.report(&object, it.clone()));
         warn_of_nobody(&policy, &object, made);
         let mut at_targets = AtTargets::default();
         for (index, target) in policy.spec.targets.iter().enumerate() {
@@ -36,7 +35,7 @@ impl Query<Cluster> for Status {
             let Some((ancestor, at_target)) = review.run(reader, made) else { continue };
             at_targets.add(&object, ancestor, at_target, made);
         }
-        at_targets.publish(&object, defect.as_ref(), generation, &reader.settings(), made);
+        at_targets.publish(&object, &defects, generation, &reader.settings(), made);
     }
 }
 
@@ -46,8 +45,8 @@ impl OfInput<Cluster> for Status {
     }
 }
 
-/// What is wrong with the policy itself, wherever it is to hold.
-fn defect(reader: &Reader<'_>, name: &ObjectName, policy: &AccessPolicy) -> Option<Diagnostic> {
+/// What is wrong with the policy itself, wherever it is to hold: field by field, and with the first what follows.
+fn defects(reader: &Reader<'_>, name: &ObjectName, policy: &AccessPolicy) -> Vec<Diagnostic> {
     let unreadable = match (&policy.meta.unreadable, &policy.spec.spec) {
         (Some(why), _) => Some((String::new(), why.to_string())),
         (None, Err(it)) => Some((format!("spec.{}", it.field), it.reason.clone())),
@@ -55,19 +54,20 @@ fn defect(reader: &Reader<'_>, name: &ObjectName, policy: &AccessPolicy) -> Opti
     };
     if let Some((field, why)) = unreadable {
         let message = format!("{why}, so the policy cannot be understood and its targets are closed");
-        return Some(Diagnostic::error(Reason::AccessPolicyUnreadable, field, message, "correct the field"));
+        return vec![Diagnostic::error(Reason::AccessPolicyUnreadable, field, message, "correct the field")];
     }
     let compiled = compiled(reader, name, policy, Form::Gateway);
-    let first = compiled.invalid.first()?;
-    let reasons: Vec<&str> = compiled.invalid.iter().take(TOLD).map(|it| it.reason.as_str()).collect();
     let closed = match spec(policy).map(|it| it.action) {
         Some(AccessAction::Deny) => {
             "until this is corrected, the rule refuses everything else that it matches"
         }
         Some(AccessAction::Allow) | None => "until this is corrected, the policy lets nobody in",
     };
-    let message = format!("{}; {closed}", reasons.join("; "));
-    Some(Diagnostic::error(Reason::AccessPolicyValueInvalid, &*first.field, message, "correct the value"))
+    let defect = |(index, it): (usize, Invalid)| {
+        let message = if index == 0 { format!("{}; {closed}", it.reason) } else { it.reason };
+        Diagnostic::error(Reason::AccessPolicyValueInvalid, it.field, message, "correct the value")
+    };
+    compiled.invalid.into_iter().take(TOLD).enumerate().map(defect).collect()
 }
 
 /// An Allow that no client can match: it is legal, and mostly a slip of the pen.

@@ -5,7 +5,7 @@ use crate::compile::ignored::Ignored;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::rule::{policy_names_no_authority, policy_names_two_authorities};
-use crate::diagnostic::{Diagnostic, Reason, join_texts};
+use crate::diagnostic::{Diagnostic, Reason, only_remedy};
 use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
 use fairway_config::model::{BackendTls, BackendTrust, ObjectName, SubjectName};
 use fairway_gateway_api::backendtlspolicies::{
@@ -166,8 +166,10 @@ fn trust(
     }
     let joined = join_authorities(&found).map_err(|error| inspection.report(error.under(field)))?;
     joined.map(BackendTrust::Bundle).ok_or_else(|| {
-        let message = format!("no reference leads to an authority: {}", join_texts(&inspection.unresolved));
-        Diagnostic::error(Reason::PolicyAuthoritiesMissing, field, message, "correct one of them")
+        let whys = inspection.unresolved.iter().map(Diagnostic::statement);
+        let message = format!("no reference leads to an authority: {}", whys.collect::<Vec<_>>().join("; "));
+        let remedy = only_remedy(&inspection.unresolved).unwrap_or("correct one of the references");
+        Diagnostic::error(Reason::PolicyAuthoritiesMissing, field, message, remedy)
     })
 }
 

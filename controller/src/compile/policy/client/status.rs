@@ -33,7 +33,7 @@ impl Query<Cluster> for Status {
         {
             made.report(&object, defect.told("; no listener that Fairway serves is among its targets"));
         }
-        at_targets.publish(&object, None, policy.meta.generation, &reader.settings(), made);
+        at_targets.publish(&object, &[], policy.meta.generation, &reader.settings(), made);
     }
 }
 

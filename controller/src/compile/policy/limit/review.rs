@@ -10,7 +10,7 @@ use crate::compile::policy::access::select::{has_no_listener, is_waypoint};
 use crate::compile::policy::access::serving::{RouteGateways, RouteServices, is_of_held};
 use crate::compile::policy::status::{AtTarget, TargetOutcome};
 use crate::compile::program::{Made, Reader};
-use crate::diagnostic::{Diagnostic, Reason};
+use crate::diagnostic::{Diagnostic, Reason, sentences};
 use crate::resources::rate_limit_policy::LimitTarget;
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef, RateLimitPolicy};
 use crate::status::{Enforcement, Enforcer, ParentRef};
@@ -214,7 +214,7 @@ impl Review<'_> {
             made.report(&self.object(), note);
         }
         notes.extend(together);
-        let note = (!notes.is_empty()).then(|| notes.join(". "));
+        let note = (!notes.is_empty()).then(|| sentences(&notes));
         TargetOutcome { note, ..outcome }
     }
 

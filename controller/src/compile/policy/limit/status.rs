@@ -3,6 +3,7 @@
 use super::review::Review;
 use super::{is_enforced, spec, values};
 use crate::compile::policy::access::review::TOLD;
+use crate::compile::policy::access::rules::Invalid;
 use crate::compile::policy::status::AtTargets;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
@@ -23,10 +24,8 @@ impl Query<Cluster> for Status {
         let Some(policy) = reader.input::<RateLimitPolicy>(name) else { return };
         let object = ObjectRef::from_name(Kind::RateLimitPolicy, name);
         let generation = policy.meta.generation;
-        let defect = defect(reader, &policy);
-        if let Some(it) = &defect {
-            made.report(&object, it.clone());
-        }
+        let defects = defects(reader, &policy);
+        defects.iter().for_each(|it| made.report(&object, it.clone()));
         let mut at_targets = AtTargets::default();
         for (index, target) in policy.spec.targets.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
@@ -34,7 +33,7 @@ impl Query<Cluster> for Status {
             let Some((ancestor, at_target)) = review.run(reader, made) else { continue };
             at_targets.add(&object, ancestor, at_target, made);
         }
-        at_targets.publish(&object, defect.as_ref(), generation, &reader.settings(), made);
+        at_targets.publish(&object, &defects, generation, &reader.settings(), made);
     }
 }
 
@@ -44,8 +43,8 @@ impl OfInput<Cluster> for Status {
     }
 }
 
-/// What is wrong with the policy itself, wherever it is to hold.
-fn defect(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Option<Diagnostic> {
+/// What is wrong with the policy itself, wherever it is to hold: field by field, and with the first what follows.
+fn defects(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Vec<Diagnostic> {
     let follows = match is_enforced(policy) {
         true => "its targets are closed until this is corrected",
         false => "it observes nothing until this is corrected",
@@ -57,16 +56,18 @@ fn defect(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Option<Diagnostic> {
     };
     if let Some((field, why)) = unreadable {
         let message = format!("{why}, so the policy cannot be understood, and {follows}");
-        return Some(Diagnostic::error(
+        return vec![Diagnostic::error(
             Reason::RateLimitPolicyUnreadable,
             field,
             message,
             "correct the field",
-        ));
+        )];
     }
-    let compiled = values::compile(spec(policy)?, &reader.settings());
-    let first = compiled.invalid.first()?;
-    let reasons: Vec<&str> = compiled.invalid.iter().take(TOLD).map(|it| it.reason.as_str()).collect();
-    let message = format!("{}, so {follows}", reasons.join("; "));
-    Some(Diagnostic::error(Reason::RateLimitPolicyValueInvalid, &*first.field, message, "correct the value"))
+    let Some(spec) = spec(policy) else { return Vec::new() };
+    let defect = |(index, it): (usize, Invalid)| {
+        let message = if index == 0 { format!("{}, so {follows}", it.reason) } else { it.reason };
+        Diagnostic::error(Reason::RateLimitPolicyValueInvalid, it.field, message, "correct the value")
+    };
+    let invalid = values::compile(spec, &reader.settings()).invalid;
+    invalid.into_iter().take(TOLD).enumerate().map(defect).collect()
 }

@@ -129,7 +129,7 @@ impl Follower {
             match error.is_renewal() && self.progress.borrow().connected {
                 true => info!(%error, "the stream is renewed; what is in force stays"),
                 false => {
-                    warn!(%error, retry_in_ms = wait.as_millis(), "not connected to a controller; what is in force stays");
+                    warn!(%error, retry_seconds = wait.as_secs_f64(), "not connected to a controller; what is in force stays");
                 }
             }
             self.progress.send_modify(|progress| {

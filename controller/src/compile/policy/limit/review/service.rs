@@ -135,9 +135,10 @@ impl Review<'_> {
         }
         if let Some(names) = outside(reader, guarded.pods.iter()) {
             let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", name.namespace);
-            return Err(
-                self.not_enforced(format!("cannot be enforced for pods outside the mesh: {names}"), remedy)
-            );
+            return Err(self.not_enforced(
+                format!("the policy cannot be enforced for pods outside the mesh: {names}"),
+                remedy,
+            ));
         }
         if let Some(message) = not_enforced_at(&guarded.beyond, &name.namespace)
             && reader.settings().capture == Capture::On
