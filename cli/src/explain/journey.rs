@@ -349,6 +349,12 @@ impl Journey<'_, '_> {
             if let Some(rule) = &it.explained.rule {
                 names.push(rule.route.replacen('/', " ", 1));
             }
+            let (explained, backends) = (&it.explained, &it.explained.backends);
+            let limits = explained.limits.iter().chain(backends.iter().flat_map(|it| &it.limits));
+            let limited_by = limits.filter_map(|it| it.split(['@', ' ', ':']).next());
+            names.extend(limited_by.map(|policy| format!("RateLimitPolicy {policy}")));
+            let judged = explained.policies.iter().chain(backends.iter().flat_map(|it| &it.policies));
+            names.extend(judged.map(|it| format!("AccessPolicy {}", it.policy)));
         }
         names.extend(
             report
