@@ -1,9 +1,9 @@
-//! What the program `fairway` does: shows Fairway, runs it, checks its configuration.
+//! What the program `fairway` does: shows Fairway, runs it, checks its configuration, explains what becomes of a request.
 //!
 //! # Purpose
 //!
-//! [`demo`] plays the whole job on one machine, [`run`] serves a directory of Kubernetes YAML, and [`check`] says what is wrong with a
-//! directory or a cluster. The parts come from the other crates; here they are put together. It is a library so that the end-to-end
+//! [`demo`] plays the whole job on one machine, [`run`] serves a directory of Kubernetes YAML, [`check`] says what is wrong with a
+//! directory or a cluster, and [`explain`] says what becomes of one request there. The parts come from the other crates; here they are put together. It is a library so that the end-to-end
 //! tests play on the demo's environment.
 //!
 //! # Guarantees
@@ -14,7 +14,7 @@
 //! - **A mistake takes nothing down.** While [`run`] serves, a file or object with a mistake leaves its last good state in force.
 //! - **A demo leaves nothing behind.** Its pods, interfaces and mounts belong to its process, and it needs no root where the kernel lets
 //!   users make namespaces.
-//! - **Exit codes.** 0 says that all is well. 1 says that an expectation of the demo failed, that a check has an error, or that a program
+//! - **Exit codes.** 0 says that all is well; [`explain`] has codes of its own for what is refused and what fails. 1 says that an expectation of the demo failed, that a check has an error, or that a program
 //!   could not start or end as it should.
 //!
 //! # Example
@@ -50,4 +50,5 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod run;

@@ -1,8 +1,8 @@
-//! `fairway`: shows it, runs it, checks it.
+//! `fairway`: shows it, runs it, checks it, explains it.
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use fairway_cli::{check, demo, run};
+use fairway_cli::{check, demo, explain, run};
 use std::future::Future;
 use std::process::ExitCode;
 
@@ -23,6 +23,7 @@ enum Command {
     Exec(demo::exec::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Explain(explain::Arguments),
     /// The controller as a program of its own.
     #[command(hide = true)]
     Controller(fairway_controller::program::Arguments),
@@ -53,6 +54,7 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
         Command::Exec(arguments) => on_runtime(demo::exec::run(arguments)),
         Command::Run(arguments) => on_runtime(run::run(arguments)),
         Command::Check(arguments) => on_runtime(check::run(arguments)),
+        Command::Explain(arguments) => on_runtime(explain::run(arguments)),
         Command::Controller(arguments) => on_runtime(fairway_controller::program::run(arguments)),
         Command::Waypoint(arguments) => on_runtime(fairway_waypoint::program::run(arguments)),
         Command::Ztunnel(arguments) => on_runtime(fairway_ztunnel::program::run(arguments)),

@@ -78,7 +78,7 @@ pub mod telemetry;
 pub mod testing;
 mod transport;
 pub mod upstream;
-mod view;
+pub mod view;
 mod waypoint;
 pub mod wire;
 mod worker;

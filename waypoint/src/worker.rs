@@ -2,10 +2,11 @@
 
 use crate::connection::Connections;
 use crate::limit::Nanos;
-use crate::ports::Ports;
+use crate::ports::tls::TlsBase;
+use crate::ports::{PortId, Ports};
 use crate::settings::ProxySettings;
 use crate::shares::{MirrorPlaces, Shares};
-use crate::table::Tables;
+use crate::table::{Socket, Tables};
 use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 use crate::upstream::connect::Connector;
@@ -13,12 +14,14 @@ use crate::upstream::dialled::Dialled;
 use arc_swap::{ArcSwap, Cache};
 use fairway_balance::Moment;
 use fairway_config::model::BackendKey;
+use fairway_config::{Rejected, Snapshot};
 use fairway_hbone::WindowBudget;
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -31,6 +34,21 @@ pub struct Serving {
     pub tables: Tables,
     /// What stands behind each bound socket.
     pub ports: Ports,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum NotServed {
+    /// What all TLS configurations have in common cannot be made.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The proxy refuses these resources.
+    #[error("the proxy would refuse {}", in_words(.0))]
+    Rejected(Vec<Rejected>),
+}
+
+fn in_words(rejected: &[Rejected]) -> String {
+    rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What one worker serves with.
@@ -83,6 +101,25 @@ pub struct Shared {
     pub epoch: Instant,
     /// The sockets for bytes and datagrams that were dialled.
     pub dialled: Dialled,
+}
+
+// === impl Serving ===
+
+impl Serving {
+    /// What stands behind the sockets of a configuration, each of which has a number and is not bound.
+    pub fn unbound(tables: Tables, snapshot: &Snapshot) -> Result<Self, NotServed> {
+        let sockets: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
+        let numbered: BTreeMap<Socket, PortId> =
+            sockets.into_iter().enumerate().map(|(number, socket)| (socket, PortId(number))).collect();
+        let ports = Ports::new(&numbered, &tables, snapshot, &TlsBase::new()?)?;
+        Ok(Self { tables, ports })
+    }
+}
+
+impl From<Vec<Rejected>> for NotServed {
+    fn from(rejected: Vec<Rejected>) -> Self {
+        Self::Rejected(rejected)
+    }
 }
 
 // === impl Worker ===

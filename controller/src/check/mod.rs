@@ -2,9 +2,11 @@
 //! `fairway run`: there is no second opinion.
 
 pub mod cluster;
+mod compiled;
 mod endpoints;
 mod report;
 
+pub use compiled::Compiled;
 pub use report::{CheckedObject, Counts, Report, ShownCondition};
 
 use crate::compile::{CompileSettings, Compiler};

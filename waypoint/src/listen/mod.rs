@@ -6,5 +6,5 @@ pub mod hello;
 mod proxy_header;
 mod sni;
 pub mod socket;
-mod tunnel;
+pub(crate) mod tunnel;
 pub mod unknown;

@@ -7,18 +7,21 @@
 #[cfg(test)]
 mod tests;
 
+use super::execution::{Execution, Notes};
 use super::guards::Guards;
 use super::{Client, Origin, Reason, ServiceOrigin, limits};
 use crate::route::RequestHead;
 use crate::settings::ProxySettings;
 use crate::stage::Position;
 use crate::table::Tables;
-use crate::telemetry::{BytesRefusal, Exchange, Observed};
+use crate::telemetry::{BytesRefusal, Observed};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
 use fairway_config::model::{AuthorizationKey, BackendKey, Listener, RateLimitKey, SpiffeId};
-use fairway_policy::{Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, evaluate};
+use fairway_policy::{
+    Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, Verdict, evaluate,
+};
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
@@ -48,14 +51,14 @@ pub(crate) struct RequestSource<'a> {
 }
 
 /// Policies that one request is checked against, at one step of the pipeline.
-pub(super) struct PolicyCheck<'a, 't> {
-    pub worker: &'a Worker,
+pub(super) struct PolicyCheck<'a, 't, E: Execution<'t>> {
+    pub execution: &'a E,
     pub tables: &'t Tables,
     pub policies: PolicySet<'t>,
     pub source: RequestSource<'a>,
     /// Whether what the listener counts by address was counted before its filters.
     pub is_counted_at_listener: bool,
-    pub exchange: &'a mut Exchange,
+    pub notes: &'a mut E::Notes,
 }
 
 /// What a check does between the stages of a rule.
@@ -196,6 +199,14 @@ fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) 
 // === impl RequestSource ===
 
 impl<'a> RequestSource<'a> {
+    /// Who has sent a request, at a port.
+    pub fn of<'t>(execution: &'a impl Execution<'t>, port: u16) -> Self
+    where
+        't: 'a,
+    {
+        Self::from_origin(execution.origin(), execution.caller(), execution.identity(), port)
+    }
+
     /// Who has sent a request by a client's connection, at a port.
     pub fn from_client(client: &'a Client, caller: &Caller, port: u16) -> Self {
         Self::from_origin(&client.origin, caller, client.identity.as_ref(), port)
@@ -227,15 +238,15 @@ impl<'a> RequestSource<'a> {
 
 // === impl PolicyCheck ===
 
-impl<'a, 't> PolicyCheck<'a, 't> {
+impl<'a, 't, E: Execution<'t>> PolicyCheck<'a, 't, E> {
     pub(super) fn new(
-        worker: &'a Worker,
+        execution: &'a E,
         tables: &'t Tables,
         policies: PolicySet<'t>,
         source: RequestSource<'a>,
-        exchange: &'a mut Exchange,
+        notes: &'a mut E::Notes,
     ) -> Self {
-        Self { worker, tables, policies, source, is_counted_at_listener: false, exchange }
+        Self { execution, tables, policies, source, is_counted_at_listener: false, notes }
     }
 
     /// Of a request whose listener may have filters: then [`Self::admit`] has counted it there by its address.
@@ -279,7 +290,7 @@ impl<'a, 't> PolicyCheck<'a, 't> {
         }
         let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
         let decision = self.policies.judge_request(self.tables, self.source, &head);
-        self.settle(decision.verdict.into_result())
+        self.settle(decision.verdict)
     }
 
     fn judge(&mut self, parts: &Parts) -> Result<(), Reason> {
@@ -289,16 +300,22 @@ impl<'a, 't> PolicyCheck<'a, 't> {
         let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
         let Decision { verdict, observed } = self.policies.judge_request(self.tables, self.source, &head);
         if let Some(refusal) = observed {
-            self.exchange.observed(&refusal, self.tables.access());
+            self.notes.observed(&refusal, self.tables.access());
         }
-        self.settle(verdict.into_result())
+        self.settle(verdict)
     }
 
-    fn settle(&mut self, verdict: Result<(), PolicyRefusal>) -> Result<(), Reason> {
-        verdict.map_err(|refusal| {
-            self.exchange.denied(&refusal, self.tables.access());
-            Reason::Denied
-        })
+    fn settle(&mut self, verdict: Verdict<'t>) -> Result<(), Reason> {
+        match verdict {
+            Verdict::Allowed { by } => {
+                self.notes.allowed(&self.policies, by);
+                Ok(())
+            }
+            Verdict::Refused(refusal) => {
+                self.notes.denied(&refusal, self.tables.access());
+                Err(Reason::Denied)
+            }
+        }
     }
 }
 

@@ -3,17 +3,16 @@
 use super::access::{self, RequestSource};
 use super::attempts::version_for;
 use super::endpoint::{Destination, choose};
+use super::execution::CalloutPlace;
 use super::head::{ConnectionOptions, strip_response};
 use super::{Client, Reason, outgoing};
 use crate::body::RequestBody;
-use crate::route::hop::{Hop, Passed};
 use crate::stage::callout::{Calling, Callout, CalloutError, CalloutResponse};
 use crate::upstream::caller::Caller;
 use crate::upstream::tls::Protocol;
 use crate::wire::Version;
-use crate::worker::Serving;
 use bytes::Bytes;
-use fairway_config::model::{BackendKey, CertificateKey, RouteKind};
+use fairway_config::model::{BackendKey, RouteKind};
 use http::header::TE;
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -37,16 +36,8 @@ pub(super) struct Callouts<'a> {
     pub(super) client: &'a Rc<Client>,
     /// Who has sent it.
     pub(super) caller: &'a Caller,
-    /// The port that was asked: of the listener or of the Service.
-    pub(super) port: u16,
-    /// The configuration that the request is served by.
-    pub(super) serving: &'a Serving,
-    /// The certificate for backends that ask for one.
-    pub(super) shown: Option<&'a CertificateKey>,
-    /// The rules that the request has passed.
-    pub(super) passed: &'a Passed,
-    /// The rule that it is at.
-    pub(super) hop: &'a Hop,
+    /// Where the stage stands that asks.
+    pub(super) place: CalloutPlace<'a>,
 }
 
 impl Callout for Callouts<'_> {
@@ -67,28 +58,29 @@ impl Callouts<'_> {
         request: Request<Bytes>,
     ) -> Result<CalloutResponse, CalloutError> {
         // The service may be behind this proxy, and its route ask it in turn.
-        self.passed.check(self.hop).map_err(|_| CalloutError::Looped)?;
+        let CalloutPlace { serving, port, shown, passed, hop } = self.place;
+        passed.check(hop).map_err(|_| CalloutError::Looped)?;
         let (mut head, body) = request.into_parts();
-        self.passed.clone().put(&mut head.headers, self.hop);
+        passed.clone().put(&mut head.headers, hop);
         let (worker, caller) = (&self.client.worker, self.caller);
-        let tables = &self.serving.tables;
+        let tables = &serving.tables;
         let cluster = tables.cluster(backend).ok_or(CalloutError::Unusable)?;
         let version = version_for(cluster.protocol(), Some(kind), Version::Http1);
         if version == Version::Http2 {
             // Without a Host it is one all the same.
             head.version = http::Version::HTTP_2;
         }
-        let source = RequestSource::from_client(self.client, caller, self.port);
+        let source = RequestSource::from_client(self.client, caller, port);
         if !access::admits_copy(worker, tables, cluster, source, &head) {
             return Err(CalloutError::Unusable);
         }
-        let tls = cluster.tls(self.shown).map_err(|_| CalloutError::Unusable)?;
+        let tls = cluster.tls(shown).map_err(|_| CalloutError::Unusable)?;
         let destination = Destination { cluster, tls, protocol: Protocol::Http(version), caller };
         let options = ConnectionOptions { trailers: head.headers.remove(TE).is_some(), ..Default::default() };
         let mut tried = SmallVec::<[_; TRIES]>::new();
         let mut failure = CalloutError::Unreachable;
         for _ in 0..TRIES {
-            let Ok(route) = choose(worker, self.serving, destination, &tried) else { return Err(failure) };
+            let Ok(route) = choose(worker, serving, destination, &tried) else { return Err(failure) };
             let endpoint = route.endpoint;
             tried.push(endpoint.clone());
             let _in_flight = endpoint.begin();

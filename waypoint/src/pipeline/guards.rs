@@ -37,7 +37,7 @@ impl<'t> Guards<'t> {
     }
 
     /// Who may, by the names that the configuration has for it.
-    pub(super) fn authorizations(self) -> &'t [AuthorizationKey] {
+    pub(crate) fn authorizations(self) -> &'t [AuthorizationKey] {
         match self {
             Self::None => &[],
             Self::Listener(it) => &it.authorizations,

@@ -15,29 +15,34 @@ mod tests;
 
 use super::Reason;
 use super::access::{PolicyCheck, PolicySet, RequestSource};
+use super::execution::{Execution, Notes};
 use super::guards::Guards;
 use crate::limit::{ClientKey, Nanos, Refused, Who};
 use crate::route::RequestHead;
 use crate::table::{Counted, Counting, LimitsOfTarget, Tables};
-use crate::telemetry::BytesRefusal;
+use crate::telemetry::{BytesRefusal, Exchange};
 use crate::worker::Worker;
 use fairway_config::model::RateLimitKey;
 use fairway_policy::{Mode, Path, Request};
 use fairway_telemetry::LimitDecision;
 use http::request::Parts;
 use smallvec::SmallVec;
-use tokio::time::Instant;
 
 /// A limit that counts a request.
-struct Asked<'t> {
-    key: &'t RateLimitKey,
-    mode: Mode,
-    counted: &'t Counted,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'t> {
+    pub key: &'t RateLimitKey,
+    pub mode: Mode,
+    pub counted: &'t Counted,
     client: Option<ClientKey>,
 }
 
 /// Counts a request by the limits that look at nothing but the address, or by all others; or says that one refuses it.
-pub(super) fn count(check: &mut PolicyCheck<'_, '_>, by_address: bool, parts: &Parts) -> Result<(), Reason> {
+pub(super) fn count<'t, E: Execution<'t>>(
+    check: &mut PolicyCheck<'_, 't, E>,
+    by_address: bool,
+    parts: &Parts,
+) -> Result<(), Reason> {
     if !check.policies.has_limits() {
         return Ok(());
     }
@@ -45,29 +50,33 @@ pub(super) fn count(check: &mut PolicyCheck<'_, '_>, by_address: bool, parts: &P
     if asked.is_empty() {
         return Ok(());
     }
-    let now = check.worker.nanos(Instant::now());
+    check.execution.count(&asked, check.notes)
+}
+
+/// Takes a place in each of these limits, or in none if one that is enforced has none.
+pub(super) fn take(asked: &[Asked<'_>], now: Nanos, exchange: &mut Exchange) -> Result<(), Reason> {
     // One alone is asked and taken in one step.
     if asked.len() > 1 {
         let enforced = asked.iter().filter(|it| it.mode == Mode::Enforce);
         if let Some((it, refused)) =
             enforced.map(|it| (it, it.check(now))).find_map(|(it, said)| Some((it, said.err()?)))
         {
-            return Err(refuse(check, it, refused));
+            return Err(refuse(exchange, it, refused));
         }
     }
-    for it in &asked {
+    for it in asked {
         let Err(refused) = it.counted.limiter.take(it.client, now) else { continue };
         match it.mode {
-            Mode::Observe => check.exchange.limited(it.key, it.counted, LimitDecision::WouldLimit),
-            Mode::Enforce => return Err(refuse(check, it, refused)),
+            Mode::Observe => exchange.limited(it.key, it.counted, LimitDecision::WouldLimit),
+            Mode::Enforce => return Err(refuse(exchange, it, refused)),
         }
     }
     Ok(())
 }
 
 /// The limits that count a request at one place, in the order in which they are asked.
-fn asked<'t>(
-    check: &mut PolicyCheck<'_, 't>,
+fn asked<'t, E: Execution<'t>>(
+    check: &mut PolicyCheck<'_, 't, E>,
     by_address: bool,
     parts: &Parts,
 ) -> Result<SmallVec<[Asked<'t>; 4]>, Reason> {
@@ -80,7 +89,7 @@ fn asked<'t>(
     }
     for (key, target) in targets(policies, check.tables) {
         let Some(target) = target.filter(|it| !it.is_closed()) else {
-            check.exchange.closed_by(key);
+            check.notes.closed_by(key);
             return Err(Reason::UnresolvedLimit);
         };
         let Counting::Each(counted) = &target.counting else { continue };
@@ -95,8 +104,8 @@ fn asked<'t>(
     Ok(asked)
 }
 
-fn refuse(check: &mut PolicyCheck<'_, '_>, asked: &Asked<'_>, refused: Refused) -> Reason {
-    check.exchange.limited(asked.key, asked.counted, LimitDecision::Limited);
+fn refuse(exchange: &mut Exchange, asked: &Asked<'_>, refused: Refused) -> Reason {
+    exchange.limited(asked.key, asked.counted, LimitDecision::Limited);
     Reason::Limited(refused)
 }
 
@@ -162,18 +171,4 @@ fn matches(counted: &Counted, source: RequestSource<'_>, parts: &Parts) -> Resul
     let path = Path::new(&head.path);
     let request = Request { method: head.method, host: &head.host, path: &path, headers: head.headers };
     Ok(counted.counts(&source.attributes(Some(request))))
-}
-
-/// The limits that count a request, for operators.
-pub(crate) fn describe(policies: PolicySet<'_>, tables: &Tables) -> Vec<String> {
-    let target = |(key, target): (&RateLimitKey, Option<&LimitsOfTarget>)| match target {
-        None => vec![format!("{key}: not known here, so nothing passes")],
-        Some(it) if it.is_closed() => vec![format!("{key}: cannot be carried out, so nothing passes")],
-        Some(target) => {
-            let observed = if target.mode == Mode::Observe { "; only observed" } else { "" };
-            let counted = target.counted().iter();
-            counted.map(|it| format!("{key} {}: {it}{observed}", it.name)).collect()
-        }
-    };
-    targets(policies, tables).flat_map(target).collect()
 }

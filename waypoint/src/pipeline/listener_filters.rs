@@ -1,31 +1,24 @@
 //! The filters of a listener (GEP-5224): they see a request before its route is matched. They may change what routes look at, and
 //! neither the Host nor the listener.
 
-use super::Client;
 use super::access::{PolicyCheck, PolicySet, RequestSource};
-use super::callout::Callouts;
-use super::request::Stop;
+use super::decide::Stop;
+use super::execution::{CalloutPlace, Execution, Notes};
 use super::stage_chain::{StageChain, StageContext};
 use crate::reason::Reason;
 use crate::route::ListenerFilters;
 use crate::route::hop::Passed;
 use crate::stage::RequestAttributes;
-use crate::telemetry::Exchange;
-use crate::upstream::caller::Caller;
 use crate::worker::Serving;
 use fairway_config::model::CertificateKey;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
-use std::rc::Rc;
 
 /// How a request comes to the filters of its listener.
 #[derive(Clone, Copy)]
-pub(super) struct Entrance<'c, 't> {
-    pub client: &'c Rc<Client>,
-    /// Who has sent it.
-    pub caller: &'c Caller,
+pub(super) struct Entrance<'t> {
     /// The configuration that it is served by.
     pub serving: &'t Serving,
     /// The port of the listener by which it came.
@@ -38,34 +31,37 @@ pub(super) struct Entrance<'c, 't> {
 }
 
 /// Runs a request through the filters of its listener, up to the one that ends it.
-pub(super) async fn pass<'t>(
+pub(super) async fn pass<'t, E: Execution<'t>>(
     filters: &'t ListenerFilters,
-    entrance: Entrance<'_, 't>,
+    entrance: Entrance<'t>,
+    execution: &E,
     parts: &mut Parts,
     chain: &mut StageChain<'t>,
-    exchange: &mut Exchange,
+    notes: &mut E::Notes,
 ) -> Result<(), Stop> {
-    let Entrance { client, caller, serving, port, shown, policies } = entrance;
+    let Entrance { serving, port, shown, policies } = entrance;
     if !policies.is_open() {
-        let source = RequestSource::from_client(client, caller, port);
-        PolicyCheck::new(&client.worker, &serving.tables, policies, source, exchange).admit(parts)?;
+        let source = RequestSource::of(execution, port);
+        PolicyCheck::new(execution, &serving.tables, policies, source, notes).admit(parts)?;
     }
     // Taken before the filters, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let (original, host) = (parts.uri.clone(), parts.headers.get(HOST).cloned());
     let attributes = RequestAttributes {
-        client_address: caller.address,
-        peer: client.identity.as_ref(),
-        scheme: client.scheme,
+        client_address: execution.caller().address,
+        peer: execution.identity(),
+        scheme: execution.scheme(),
         port,
         service: None,
         rule: None,
-        started: exchange.started(),
+        started: notes.started(),
         deadline: None,
     };
-    let callouts = Callouts { client, caller, port, serving, shown, passed: &passed, hop: filters.hop() };
-    let context = StageContext { attributes: &attributes, rng: &client.worker.rng, callout: &callouts };
+    let place = CalloutPlace { serving, port, shown, passed: &passed, hop: filters.hop() };
+    let callouts = execution.callouts(place);
+    let context = StageContext { attributes: &attributes, rng: execution.rng(), callout: &callouts };
     chain.pass_listener(filters.stages(), parts, &original, &context).await?;
+    drop(callouts);
     keep_host(parts, host);
     passed.restore(&mut parts.headers).map_err(|_| Reason::Loop)?;
     Ok(())
@@ -73,7 +69,7 @@ pub(super) async fn pass<'t>(
 
 /// Gives a request the Host that it came with. What a filter makes of it is ignored, as the API recommends: the listener was chosen
 /// by it, and is not chosen again.
-pub(crate) fn keep_host(parts: &mut Parts, host: Option<HeaderValue>) {
+fn keep_host(parts: &mut Parts, host: Option<HeaderValue>) {
     match host {
         Some(host) => drop(parts.headers.insert(HOST, host)),
         None => drop(parts.headers.remove(HOST)),

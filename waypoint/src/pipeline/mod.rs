@@ -1,15 +1,18 @@
 //! The path of a request: head → listener or Service → filters of the listener → route → stages of the rule → backend →
-//! stages of the backend → endpoint → response → response stages. [`request::serve`] is that path, in order.
+//! stages of the backend → endpoint → response → response stages. [`request::serve`] is that path, in order; [`decide`] is the part
+//! of it that decides, which `/explain` runs as well.
 
 pub(crate) mod access;
 mod attempts;
 mod callout;
 mod client;
+pub(crate) mod decide;
 pub mod endpoint;
+pub(crate) mod execution;
 mod forwarded_certificate;
-pub(crate) mod forwarding;
+mod forwarding;
 pub(crate) mod guards;
-pub(crate) mod head;
+mod head;
 pub(crate) mod limits;
 mod listener_filters;
 mod local_reply;
@@ -21,7 +24,7 @@ mod request;
 mod response;
 mod response_body;
 pub(crate) mod sender;
-mod stage_chain;
+pub(crate) mod stage_chain;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -33,9 +36,8 @@ pub use crate::reason::Reason;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use forwarded_certificate::forwarded_certificate;
 pub use head::strip_response;
-pub(crate) use listener_filters::keep_host;
 pub use request::{Closed, serve};
 pub use response_body::ResponseBody;
-pub(crate) use target::{RouteTarget, find_target};
+pub(crate) use target::RouteTarget;
 pub use translate::{Translated, translate};
 pub use upgrade::Handshake;

@@ -1,18 +1,24 @@
 //! Who has sent a request, as far as its listener is told to find out. Where no listener of the socket asks for anything, that is the
 //! client of the connection, and nothing is looked at.
 
+use super::decide::Stop;
+use super::head::{self, ConnectionOptions};
+use super::treatment::{self, Treating};
 use super::{Client, Origin, Reason};
 use crate::address::{self, AddressError, AddressHeaders, FarEnd};
 use crate::connection::Order;
 use crate::header_names::{Spellings, remove_spellings};
 use crate::route::read_host;
+use crate::settings::Limits;
 use crate::table::{BoundListener, ListenerSet};
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
+use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_config::model::{AddressSource, ClientTreatment};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rand::Rng;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,9 +48,24 @@ pub(crate) struct Found {
 }
 
 /// What a request says of its sender, kept while its head is read.
-pub(crate) struct AddressLookup<'t> {
+struct AddressLookup<'t> {
     set: &'t ListenerSet,
     headers: AddressHeaders<'t>,
+}
+
+/// The connection by which a request comes, as far as its head is read by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected<'a> {
+    /// What it was made to.
+    pub origin: &'a Origin,
+    /// The version of HTTP that is spoken on it.
+    pub version: Version,
+    /// Whether it began with a header of the PROXY protocol.
+    pub is_proxied: bool,
+    /// Who has made it.
+    pub caller: &'a Caller,
+    /// What a head may be.
+    pub limits: &'a Limits,
 }
 
 /// A sender that was looked for.
@@ -56,16 +77,40 @@ pub(crate) struct Located<'t> {
     pub found: Option<Box<Found>>,
 }
 
+/// A head that was read.
+#[derive(Debug)]
+pub(crate) struct ReceivedHead<'t> {
+    /// What of it is for this proxy only.
+    pub options: ConnectionOptions,
+    /// None where no listener of the socket looks for the sender.
+    pub located: Option<Located<'t>>,
+    /// None where no listener of the socket treats its clients in a way of its own.
+    pub treating: Option<Treating<'t>>,
+}
+
+/// Reads the head of a request: what it may not be, what of it is for this proxy only, and who has sent it. What it says of its
+/// sender is taken out of it. `nonce` is for the key of a WebSocket over HTTP/2.
+pub(crate) fn receive<'t>(
+    parts: &mut Parts,
+    serving: &'t Serving,
+    connected: Connected<'_>,
+    far: impl FnOnce() -> Option<FarEnd>,
+    nonce: impl FnOnce() -> [u8; 16],
+) -> Result<ReceivedHead<'t>, Reason> {
+    let Connected { origin, version, is_proxied, caller, limits } = connected;
+    let at_edge = matches!(origin, Origin::Gateway { .. });
+    let lookup = AddressLookup::of(serving, origin, is_proxied, &parts.headers);
+    let treating = Treating::of(serving, origin, version, parts);
+    let options = head::read(parts, version, at_edge, limits, nonce)?;
+    let located = lookup.map(|it| it.find(caller, far(), parts)).transpose()?;
+    Ok(ReceivedHead { options, located, treating })
+}
+
 // === impl AddressLookup ===
 
 impl<'t> AddressLookup<'t> {
     /// What a head says of its sender; none where nobody asks.
-    pub(crate) fn of(
-        serving: &'t Serving,
-        origin: &Origin,
-        is_proxied: bool,
-        headers: &HeaderMap,
-    ) -> Option<Self> {
+    fn of(serving: &'t Serving, origin: &Origin, is_proxied: bool, headers: &HeaderMap) -> Option<Self> {
         let Origin::Gateway { port, .. } = origin else { return None };
         let set = serving.ports.listeners(*port)?;
         if !set.locates_clients() && !is_proxied {
@@ -75,12 +120,7 @@ impl<'t> AddressLookup<'t> {
     }
 
     /// Finds the sender by what the listener believes that takes the request, whose head has been read since.
-    pub(crate) fn find(
-        self,
-        caller: &Caller,
-        far: Option<FarEnd>,
-        parts: &mut Parts,
-    ) -> Result<Located<'t>, Reason> {
+    fn find(self, caller: &Caller, far: Option<FarEnd>, parts: &mut Parts) -> Result<Located<'t>, Reason> {
         let host = read_host(parts).map_err(Reason::BadRequest)?;
         // A host that no listener takes is refused where its route is looked for.
         let Some(listener) = self.set.for_host(&host) else { return Ok(Located::default()) };
@@ -136,15 +176,39 @@ impl<'c> Sender<'c> {
         Self { client, listener: None, found: None }
     }
 
-    /// Finds out who it is. Where the header of the PROXY protocol is missing, another connection is asked for.
-    pub(super) fn find(&mut self, lookup: AddressLookup<'c>, parts: &mut Parts) -> Result<(), Reason> {
-        let client = self.client;
-        let located = lookup.find(&client.caller, client.far(), parts);
-        if let Err(Reason::Misdirected) = located {
+    /// Reads the head of a request, and finds out who has sent it. Where the header of the PROXY protocol is missing, another connection
+    /// is asked for.
+    pub(super) fn receive(
+        client: &'c Rc<Client>,
+        serving: &'c Serving,
+        parts: &mut Parts,
+        exchange: &mut Exchange,
+    ) -> Result<(ConnectionOptions, Self), Stop> {
+        let connected = Connected {
+            origin: &client.origin,
+            version: client.version,
+            is_proxied: client.proxy.is_some(),
+            caller: &client.caller,
+            limits: &client.worker.settings.limits,
+        };
+        let nonce = || client.worker.rng.borrow_mut().random();
+        let received = receive(parts, serving, connected, || client.far(), nonce);
+        if let Err(Reason::Misdirected) = received {
             client.connection.tell(Order::Finish);
         }
-        (self.listener, self.found) = located.map(|it| (it.listener, it.found))?;
-        Ok(())
+        let ReceivedHead { options, located, treating } = received?;
+        let mut sender = Self::of_connection(client);
+        if let Some(Located { listener, found }) = located {
+            (sender.listener, sender.found) = (listener, found);
+            sender.note(exchange);
+        }
+        if let Some(treating) = treating
+            && let Some(bound) = treating.find_listener(&mut sender.listener, parts)?
+        {
+            treatment::hold(client, bound, exchange)?;
+            treating.treat(bound, client.certificate.as_deref(), parts)?;
+        }
+        Ok((options, sender))
     }
 
     /// For the choice of an endpoint, for policies, and for the log.

@@ -2,7 +2,8 @@
 
 use super::Reason;
 use super::access::{PolicyCheck, Step};
-use super::request::Stop;
+use super::decide::Stop;
+use super::execution::Execution;
 use crate::header_names::OwnedHeaders;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// The stages that a request has come to, and what they keep of it.
 #[derive(Debug, Default)]
-pub(super) struct StageChain<'t> {
+pub(crate) struct StageChain<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
     /// The filters of its listener. Boxed: mostly there are none, and each request that is under way has room for them.
@@ -67,13 +68,13 @@ impl<'t> StageChain<'t> {
 
     /// Runs the stages of the rule, and policies where they stand among these; when it is called again, the stages of the
     /// backend.
-    pub(super) async fn pass(
+    pub(super) async fn pass<E: Execution<'t>>(
         &mut self,
         stages: &'t StageList,
         parts: &mut Parts,
         original: &Uri,
         context: &StageContext<'_>,
-        check: Option<PolicyCheck<'_, 't>>,
+        check: Option<PolicyCheck<'_, 't, E>>,
     ) -> Result<(), Stop> {
         let [rule, backend] = &mut self.lists;
         let list = if rule.is_none() { rule } else { backend };

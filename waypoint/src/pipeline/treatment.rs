@@ -1,6 +1,6 @@
 //! How the listener that takes a request treats its client, where it does so in a way of its own.
 
-use super::request::Stop;
+use super::decide::Stop;
 use super::sender::Sender;
 use super::{Client, Origin, Reason, head};
 use crate::connection::Order;
@@ -9,16 +9,19 @@ use crate::l4::L4Refusal;
 use crate::route::read_host;
 use crate::table::{BoundListener, ListenerSet};
 use crate::telemetry::{Exchange, StreamKind, StreamRecord};
+use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_config::model::{AddressSource, CertificateHeader, ClientTreatment, RequestIds, Underscores};
 use fairway_telemetry::Trust;
-use http::HeaderName;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use std::sync::Arc;
 
 const CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// The listeners of a request, one of which treats clients in a way of its own, and what its head is before anything is taken out of it.
-pub(super) struct Treating<'t> {
+#[derive(Debug)]
+pub(crate) struct Treating<'t> {
     set: &'t ListenerSet,
     bytes: usize,
     fields: usize,
@@ -29,47 +32,48 @@ pub(super) struct Treating<'t> {
 
 impl<'t> Treating<'t> {
     /// None where no listener of the socket does: mostly, and then nothing is looked at.
-    pub(super) fn of(serving: &'t Serving, client: &Client, parts: &Parts) -> Option<Self> {
-        let Origin::Gateway { port, .. } = client.origin else { return None };
-        let set = serving.ports.listeners(port).filter(|it| it.treatment().is_some())?;
+    pub(super) fn of(serving: &'t Serving, origin: &Origin, version: Version, parts: &Parts) -> Option<Self> {
+        let Origin::Gateway { port, .. } = origin else { return None };
+        let set = serving.ports.listeners(*port).filter(|it| it.treatment().is_some())?;
         Some(Self {
             set,
-            bytes: head::size(parts, client.version),
+            bytes: head::size(parts, version),
             fields: parts.headers.len(),
             has_underscores: parts.headers.keys().any(has_underscore),
         })
     }
 
-    /// Treats a request as the listener does that takes it, whose head has been read.
-    pub(super) fn treat(
-        self,
-        sender: &mut Sender<'t>,
-        parts: &mut Parts,
-        exchange: &mut Exchange,
-    ) -> Result<(), Stop> {
-        if sender.listener.is_none() {
+    /// The listener that takes the request, whose head has been read, if it was not found before. None where no listener takes its
+    /// host, or one that is closed: that is refused where its route is looked for.
+    pub(crate) fn find_listener(
+        &self,
+        found: &mut Option<&'t Arc<BoundListener>>,
+        parts: &Parts,
+    ) -> Result<Option<&'t BoundListener>, Reason> {
+        if found.is_none() {
             let host = read_host(parts).map_err(Reason::BadRequest)?;
-            sender.listener = self.set.for_host(&host);
+            *found = self.set.for_host(&host);
         }
-        // A host that no listener takes, and one whose listener is closed, is refused where its route is looked for.
-        let Some(bound) = sender.listener.filter(|it| it.listener.closed.is_none()) else { return Ok(()) };
-        let treatment = bound.listener.treatment.as_ref();
-        // In TLS the connection is of the listener whose name was asked for.
-        if let Origin::Gateway { sni: None, .. } = sender.client.origin {
-            sender.client.connection.treat_as(treatment);
-        }
-        let Some(treatment) = treatment else { return Ok(()) };
-        exchange.treat_as(treatment);
-        count(sender.client, bound, treatment, exchange)?;
+        Ok(found.map(|it| &**it).filter(|it| it.listener.closed.is_none()))
+    }
+
+    /// Treats the head of a request as its listener does.
+    pub(crate) fn treat(
+        &self,
+        bound: &BoundListener,
+        certificate: Option<&HeaderValue>,
+        parts: &mut Parts,
+    ) -> Result<(), Reason> {
+        let Some(treatment) = &bound.listener.treatment else { return Ok(()) };
         self.check_head(treatment)?;
         if treatment.underscores == Underscores::Drop && self.has_underscores {
             remove_underscored(&mut parts.headers);
         }
         // What the client says there is gone by now.
         if treatment.certificate_header == CertificateHeader::Set
-            && let Some(certificate) = &sender.client.certificate
+            && let Some(certificate) = certificate
         {
-            parts.headers.insert(CERTIFICATE, (**certificate).clone());
+            parts.headers.insert(CERTIFICATE, certificate.clone());
         }
         Ok(())
     }
@@ -87,6 +91,18 @@ impl<'t> Treating<'t> {
         }
         Ok(())
     }
+}
+
+/// Has a connection be one of the listener that takes its request.
+pub(super) fn hold(client: &Client, bound: &BoundListener, exchange: &mut Exchange) -> Result<(), Stop> {
+    let treatment = bound.listener.treatment.as_ref();
+    // In TLS the connection is of the listener whose name was asked for.
+    if let Origin::Gateway { sni: None, .. } = client.origin {
+        client.connection.treat_as(treatment);
+    }
+    let Some(treatment) = treatment else { return Ok(()) };
+    exchange.treat_as(treatment);
+    count(client, bound, treatment, exchange)
 }
 
 /// Gives a request its id.

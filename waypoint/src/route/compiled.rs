@@ -4,7 +4,7 @@ use super::clean::cleaned;
 use super::hop::Hop;
 use super::weights::Weights;
 use crate::stage::StageList;
-use fairway_config::model::{BackendTarget, Filter, InvalidFilter, Match, Route, Rule};
+use fairway_config::model::{BackendTarget, Filter, InvalidFilter, Match, Route, Rule, WeightedBackend};
 use fairway_telemetry::{RequestLabels, RuleName, Series, SeriesTable};
 use rand::Rng;
 use std::sync::Arc;
@@ -192,6 +192,11 @@ impl<'t> RuleEntry<'t> {
     /// Draws a backend by weight; none if there is nothing to draw from, which is answered with 500.
     pub fn choose(&self, rng: &mut impl Rng) -> Option<ChosenBackend<'t>> {
         self.backend(self.compiled.weights.draw(rng)?)
+    }
+
+    /// The backends that can be drawn, with their places: those that weigh something.
+    pub(crate) fn drawable(&self) -> impl Iterator<Item = (usize, &'t WeightedBackend)> + use<'t> {
+        self.rule.backends.iter().enumerate().filter(|(_, it)| it.weight > 0)
     }
 
     /// The backend at this place of the rule, with its stages; none if the rule has fewer.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use fairway_config::model::{BackendKey, RouteKind};
 use http::{HeaderMap, Request, StatusCode};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +13,11 @@ pub trait Callout: fmt::Debug {
     /// Sends a request to a backend, and reads the response to its end. `kind` chooses between HTTP/1 and HTTP/2 where the backend
     /// does not say what it speaks.
     fn call<'a>(&'a self, backend: &'a BackendKey, kind: RouteKind, request: Request<Bytes>) -> Calling<'a>;
+
+    /// Whether a stage that asks is taken to let the request pass, and is not run. So it is where a request is only explained.
+    fn assumes(&self, _stage: &'static str) -> bool {
+        false
+    }
 }
 
 /// A callout that waits for its response.
@@ -56,12 +62,36 @@ pub enum CalloutError {
     Disabled,
 }
 
-/// Sends nothing: each callout fails with [`CalloutError::Disabled`].
-#[derive(Clone, Copy, Debug)]
-pub struct Disabled;
+impl<C: Callout + ?Sized> Callout for &C {
+    fn call<'a>(&'a self, backend: &'a BackendKey, kind: RouteKind, request: Request<Bytes>) -> Calling<'a> {
+        (**self).call(backend, kind, request)
+    }
 
-impl Callout for Disabled {
+    fn assumes(&self, stage: &'static str) -> bool {
+        (**self).assumes(stage)
+    }
+}
+
+/// Sends nothing, and keeps the names of the stages that are taken to let the request pass. A request of a client never meets it.
+#[derive(Debug, Default)]
+pub struct Assumed(RefCell<Vec<&'static str>>);
+
+// === impl Assumed ===
+
+impl Assumed {
+    /// The names of the stages that would have asked, in the order in which the request came to them.
+    pub fn stages(&self) -> Vec<&'static str> {
+        self.0.borrow().clone()
+    }
+}
+
+impl Callout for Assumed {
     fn call<'a>(&'a self, _: &'a BackendKey, _: RouteKind, _: Request<Bytes>) -> Calling<'a> {
         Box::pin(async { Err(CalloutError::Disabled) })
+    }
+
+    fn assumes(&self, stage: &'static str) -> bool {
+        self.0.borrow_mut().push(stage);
+        true
     }
 }

@@ -133,32 +133,12 @@ impl StageList {
         for stage in part(stages, these) {
             let verdict = match stage {
                 Stage::Sync(stage) => stage.on_request(request),
+                Stage::Async(stage) if request.callout.assumes(stage.name()) => Verdict::Continue,
                 Stage::Async(stage) => stage.on_request(request).await,
             };
             match verdict {
                 Verdict::Continue => {}
                 verdict => return verdict,
-            }
-        }
-        Verdict::Continue
-    }
-
-    /// Runs a request through these stages without waiting: an asynchronous stage is taken to let the request pass. The names of those
-    /// that were come into `assumed`. For explanations; a request of a client never takes this way.
-    pub fn run_assuming<'t>(
-        &'t self,
-        these: Range<usize>,
-        request: &mut StageRequest<'_, 't>,
-        assumed: &mut Vec<&'static str>,
-    ) -> Verdict {
-        let Kind::Mixed(stages) = &self.kind else { return self.run(these, request) };
-        for stage in part(stages, these) {
-            match stage {
-                Stage::Sync(stage) => match stage.on_request(request) {
-                    Verdict::Continue => {}
-                    verdict => return verdict,
-                },
-                Stage::Async(stage) => assumed.push(stage.name()),
             }
         }
         Verdict::Continue

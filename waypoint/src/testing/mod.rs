@@ -10,11 +10,10 @@ pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, se
 
 use crate::connection::ConnectionState;
 use crate::pipeline::{Client, Origin};
-use crate::ports::tls::TlsBase;
-use crate::ports::{PortId, Ports};
+use crate::ports::PortId;
 use crate::serve::{detect_http, serve_http};
 use crate::settings::ProxySettings;
-use crate::table::{Socket, Tables};
+use crate::table::Tables;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
@@ -23,7 +22,7 @@ use crate::upstream::connect::Connector;
 use crate::upstream::dialled::Dialled;
 use crate::view::View;
 use crate::wire::{ReadAhead, Version};
-use crate::worker::{Serving, Shared, Worker};
+use crate::worker::{NotServed, Serving, Shared, Worker};
 use arc_swap::ArcSwap;
 use fairway_config::model::{ObjectName, Resource, Scheme, SpiffeId};
 use fairway_config::{Delta, Rejected, Snapshot};
@@ -31,7 +30,6 @@ use fairway_runtime::drain;
 use fairway_runtime::workers::WorkerId;
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -137,15 +135,11 @@ impl MemoryProxy {
     pub fn apply(&mut self, delta: Delta) -> Result<(), Vec<Rejected>> {
         let (snapshot, changes) = self.snapshot.apply(delta);
         let tables = self.serving.load().tables.next(&snapshot, &changes, &mut self.registry)?;
-        let sockets: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
-        let numbered: BTreeMap<Socket, PortId> =
-            sockets.into_iter().enumerate().map(|(number, socket)| (socket, PortId(number))).collect();
-        // Listeners in memory have no TLS, so a base that cannot be made is missed by nobody.
-        let ports = match TlsBase::new() {
-            Ok(base) => Ports::new(&numbered, &tables, &snapshot, &base)?,
-            Err(_) => Ports::default(),
-        };
-        self.serving.store(Arc::new(Serving { tables, ports }));
+        let serving = Serving::unbound(tables, &snapshot).map_err(|error| match error {
+            NotServed::Rejected(rejected) => rejected,
+            NotServed::Tls(_) => Vec::new(),
+        })?;
+        self.serving.store(Arc::new(serving));
         self.snapshot = snapshot;
         Ok(())
     }

@@ -1,56 +1,48 @@
 //! `/explain`: which listener, route, rule, stages and backend a request would get; which rules it would not get, and why.
 //!
-//! It calls the functions that serve requests, in the order of [`crate::pipeline`]; only nothing is sent, and nothing is waited
-//! for.
+//! It runs the decisions of [`crate::pipeline`] themselves, once for each backend that the request could draw; nothing is sent, nothing
+//! is counted, and nothing is waited for ([`Explanation`]).
 
-mod listener_filters;
-
-use super::explained::{Choice, Explained, Lost};
+use super::arrival::{arrive, far_end};
+use super::end::End;
+use super::explained::{Choice, Explained};
+use super::explanation::Explanation;
+use super::notes::{Written, describe_head};
 use super::question::{Entrance, Question};
-use super::rules::{ClusterShown, RuleShown, describe_stages, describe_target};
-use crate::address::FarEnd;
-use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::guards::Guards;
-use crate::pipeline::limits;
-use crate::pipeline::sender::{AddressLookup, Located};
-use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use super::rules::ClusterShown;
+use crate::pipeline::Origin;
+use crate::pipeline::access::{PolicySet, RequestSource};
+use crate::pipeline::decide::{Decision, Stop, decide};
+use crate::pipeline::sender::{Connected, Located, receive};
+use crate::pipeline::stage_chain::StageChain;
 use crate::reason::Reason;
-use crate::route::hop::Passed;
-use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
+use crate::route::RuleEntry;
 use crate::settings::ProxySettings;
-use crate::stage::callout::Disabled;
-use crate::stage::{
-    Kept, MatchedRule, Mirrors, Position, RequestAttributes, StageList, StageRequest, Verdict,
-};
-use crate::table::Opening;
-use crate::telemetry::describe_denial;
+use crate::stage::Mirrors;
+use crate::stage::callout::Assumed;
 use crate::upstream::caller::Caller;
-use crate::upstream::cluster::Cluster;
 use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_balance::Moment;
-use fairway_config::model::{BackendTarget, Scheme};
-use http::header::HOST;
+use fairway_config::model::{AppProtocol, ListenerProtocol};
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderValue, Uri};
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use std::cell::RefCell;
-use std::net::IpAddr;
-use std::ops::Range;
-use std::sync::Arc;
-use tokio::time::Instant;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
-/// Rules that are named beside the one that is chosen.
-const MOST: usize = 50;
+/// What becomes of what no route takes at a waypoint.
+const OWN_ENDPOINTS: &str = "no route is for it: it goes to the Service's own endpoints";
+/// The word for what is not HTTP.
+const BYTES: &str = "bytes";
 
-/// A request behind the stages of its rule.
-struct HeadOnItsWay<'r> {
+/// A request whose head has been read.
+struct Received<'r> {
     parts: &'r Parts,
-    attributes: &'r RequestAttributes<'r>,
-    /// The target as it came.
-    original: &'r Uri,
-    source: RequestSource<'r>,
+    /// What is known of it.
+    explained: &'r Explained,
+    entrance: &'r Entrance,
+    now: Moment,
 }
 
 /// Explains what would become of a request.
@@ -60,347 +52,250 @@ pub(super) fn explain(
     now: Moment,
     question: Question,
 ) -> Explained {
-    let Question { mut parts, scheme, entrance, peer, client, .. } = question;
+    let Question { mut parts, scheme, entrance, peer, client } = question;
     let mut explained = Explained { request: describe_head(&parts, scheme), ..Explained::default() };
-    let refused = |mut explained: Explained, reason: Reason| {
-        explained.outcome = describe_refusal(reason);
-        explained
-    };
-    let Some(origin) = origin_of(serving, &entrance, scheme, &parts) else {
-        explained.outcome = "refused: no listener has this port".to_owned();
-        return explained;
-    };
-    let at_edge = matches!(origin, Origin::Gateway { .. });
     let client = client.map(|it| it.to_canonical());
+    let arrived = arrive(serving, settings, &entrance, (scheme, &parts), peer.as_ref(), client);
+    let (origin, client) = match arrived {
+        Ok(arrived) => arrived,
+        Err(end) => return explained.end(end),
+    };
     let far = client.map(|it| far_end(serving, &origin, it));
-    let lookup = AddressLookup::of(serving, &origin, false, &parts.headers);
-    if let Err(reason) = head::read(&mut parts, Version::Http1, at_edge, &settings.limits, || [0; 16]) {
-        return refused(explained, reason);
-    }
-    let address = client.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
-    let caller = Caller { address: client, ..Caller::default() };
-    let Located { listener: known, found } = match lookup.map(|it| it.find(&caller, far, &mut parts)) {
-        None => Located::default(),
-        Some(Ok(located)) => located,
-        Some(Err(reason)) => return refused(explained, reason),
-    };
-    let (client, address, behind) = match &found {
-        Some(it) => (it.caller.address, it.forwarded_for.as_ref(), it.peer),
-        None => (client, address.as_ref(), far.map(|it| it.peer).filter(|it| Some(*it) != client)),
-    };
-    if let (Some(client), Some(behind)) = (client, behind) {
-        explained.client = Some(format!("{client}, behind {behind}"));
-    }
-    forwarding::tell(&mut parts.headers, &origin, scheme, address);
-    let before = describe_head(&parts, scheme);
-    let mut request_head = match RequestHead::read(&parts) {
-        Ok(head) => head,
-        Err(bad) => return refused(explained, Reason::BadRequest(bad)),
-    };
-    let (table, listener, filters, port) = match find_target(serving, &origin, &request_head.host, known) {
-        Err(reason) => return refused(explained, reason),
-        Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
-            let entry = PolicySet::at_entry(&serving.tables, &origin, None, &settings.waypoint_key());
-            let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
-            let decision = entry.judge_request(&serving.tables, source, &request_head);
-            if let Err(refusal) = decision.verdict.into_result() {
-                explained.deny(&refusal);
-                return explained;
-            }
-            explained.target = Some(entrance.to_string());
-            explained.limits = limits::describe(entry, &serving.tables);
-            if limits::are_closed(&serving.tables, entry) {
-                return refused(explained, Reason::UnresolvedLimit);
-            }
-            explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
-            explained.backends.push(Choice {
-                backend: cluster.key().to_string(),
-                percent: 100.0,
-                stages: Vec::new(),
-                ended: None,
-                limits: Vec::new(),
-                refused: None,
-                cluster: Some(ClusterShown::new(cluster, now)),
-            });
-            return explained;
-        }
-        Ok(RouteTarget::Rules { table, listener, filters, port, .. }) => {
-            let name = listener.map(|listener| format!("listener {}", listener.key));
-            explained.target = Some(name.unwrap_or_else(|| entrance.to_string()));
-            (table, listener, filters, port)
-        }
-    };
-    let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
-    let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
     let service = match &origin {
-        Origin::Service(origin) => Some(&origin.service),
+        Origin::Service(it) => Some(it.service.clone()),
         Origin::Gateway { .. } => None,
     };
-    let attributes = RequestAttributes {
-        client_address: client,
-        peer: peer.as_ref(),
+    let mut caller = Caller { address: client, node: None, service };
+    let connected = Connected {
+        origin: &origin,
+        version: Version::Http1,
+        is_proxied: far.is_some_and(|it| it.proxied.is_some()),
+        caller: &caller,
+        limits: &settings.limits,
+    };
+    let received = match receive(&mut parts, serving, connected, || far, || [0; 16]) {
+        Ok(received) => received,
+        Err(reason) => return explained.end(End::refused(reason)),
+    };
+    let Located { mut listener, found } = received.located.unwrap_or_default();
+    if let Some(treating) = received.treating {
+        let bound = treating.find_listener(&mut listener, &parts);
+        let treated = bound.and_then(|it| it.map(|it| treating.treat(it, None, &mut parts)).transpose());
+        if let Err(reason) = treated {
+            return explained.end(End::refused(reason));
+        }
+    }
+    let mut forwarded_for = client.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
+    let mut behind = far.map(|it| it.peer).filter(|it| Some(*it) != client);
+    if let Some(found) = found {
+        (caller, forwarded_for, behind) = (found.caller, found.forwarded_for, found.peer);
+    }
+    if let (Some(client), Some(behind)) = (caller.address, behind) {
+        explained.client = Some(format!("{client}, behind {behind}"));
+    }
+    let mut explanation = Explanation {
+        origin: &origin,
+        caller,
+        identity: peer.as_ref(),
+        forwarded_for,
         scheme,
-        port,
-        service,
-        rule: None,
-        started: Instant::now(),
-        deadline: None,
+        listener,
+        settings,
+        waypoint_key: settings.waypoint_key(),
+        rng: Explanation::rng(),
+        assumed: Assumed::default(),
+        nth: 0,
     };
-    if let Some(filters) = filters {
-        drop(request_head);
-        let by = (entry, source);
-        if !listener_filters::pass(&mut explained, serving, filters, by, &attributes, &mut parts) {
-            return explained;
+    if let Some(carried) = carry(serving, &explanation, now, &parts) {
+        return Explained { request: explained.request, client: explained.client, ..carried };
+    }
+    let received = Received { parts: &parts, explained: &explained, entrance: &entrance, now };
+    let (mut explained, rule) = follow(serving, &explanation, &received);
+    if !explained.backends.is_empty() {
+        let weights: Vec<u32> =
+            rule.map(|it| it.drawable().map(|(_, it)| it.weight).collect()).unwrap_or_default();
+        for nth in 1..weights.len() {
+            explanation.nth = nth;
+            explained.backends.extend(follow(serving, &explanation, &received).0.backends);
         }
-        request_head = match RequestHead::read(&parts) {
-            Ok(head) => head,
-            Err(_) => return refused(explained, Reason::UnresolvedFilter),
-        };
+        explained.share(&weights);
+        explained.conclude();
     }
-    let selected =
-        select(table, &request_head).map_err(Reason::from).and_then(|it| it.ok_or(Reason::NoRoute));
-    explained.name_the_lost(table, &parts, selected.as_ref().ok());
-    let rule = match selected {
-        Ok(rule) => rule,
-        // Who may not ask for anything here is not told what is wrong with the request.
-        Err(reason) => {
-            explained.limits = limits::describe(entry, &serving.tables);
-            if limits::are_closed(&serving.tables, entry) {
-                return refused(explained, Reason::UnresolvedLimit);
-            }
-            let decision = entry.judge_request(&serving.tables, source, &request_head);
-            let Err(refusal) = decision.verdict.into_result() else { return refused(explained, reason) };
-            explained.deny(&refusal);
-            return explained;
-        }
-    };
-    let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry };
-    drop(request_head);
-    explained.rule = Some(RuleShown::new(&rule));
-    let original = parts.uri.clone();
-    let matched = MatchedRule { route: rule.route(), index: rule.index(), matched: rule.matched() };
-    let attributes = RequestAttributes { rule: Some(matched), ..attributes };
-    // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
-    let passed = Passed::take(&mut parts.headers);
-    explained.limits = limits::describe(policies, &serving.tables);
-    let is_closed = limits::are_closed(&serving.tables, policies);
-    let stages = rule.stages();
-    let run_these = |these, explained: &mut Explained, parts: &mut Parts| {
-        run(stages, these, parts, &attributes, &original, &mut explained.assumed)
-    };
-    // CORS answers a preflight before policies are asked.
-    let (first, judged) = (stages.before(Position::Authentication), stages.before(Position::Authorization));
-    if let Some(ended) = run_these(0..first, &mut explained, &mut parts) {
-        explained.outcome = ended;
-        return explained;
-    }
-    if is_closed {
-        return refused(explained, Reason::UnresolvedLimit);
-    }
-    if let Some(ended) = run_these(first..judged, &mut explained, &mut parts) {
-        explained.outcome = ended;
-        return explained;
-    }
-    let decision = match RequestHead::read(&parts) {
-        Ok(head) => policies.judge_request(&serving.tables, source, &head),
-        Err(bad) => return refused(explained, Reason::BadRequest(bad)),
-    };
-    explained.observed = decision.observed.as_ref().map(describe_denial);
-    if let Err(refusal) = decision.verdict.into_result() {
-        explained.deny(&refusal);
-        return explained;
-    }
-    match run_these(judged..usize::MAX, &mut explained, &mut parts) {
-        Some(ended) => explained.outcome = ended,
-        None if passed.check(rule.hop()).is_err() => return refused(explained, Reason::Loop),
-        None => {
-            let after = describe_head(&parts, scheme);
-            explained.sent_on = Some(after).filter(|after| *after != before);
-            let head = HeadOnItsWay { parts: &parts, attributes: &attributes, original: &original, source };
-            explained.name_backends(serving, settings, now, &rule, &head);
-        }
-    }
+    explained.assumed = explanation.assumed.stages();
+    explained.assumed.sort_unstable();
+    explained.assumed.dedup();
     explained
 }
 
-/// Runs the stages; how they end the request, if they do.
-fn run(
-    stages: &StageList,
-    these: Range<usize>,
-    parts: &mut Parts,
-    attributes: &RequestAttributes<'_>,
-    original: &Uri,
-    assumed: &mut Vec<&'static str>,
-) -> Option<String> {
-    let (rng, mut mirrors, mut kept) =
-        (RefCell::new(SmallRng::seed_from_u64(0)), Mirrors::new(), Kept::default());
-    let mut request = StageRequest {
-        parts,
-        attributes,
-        original,
-        rng: &rng,
-        callout: &Disabled,
-        mirrors: &mut mirrors,
-        kept: &mut kept,
+/// Follows a request to one of the backends that it could draw, and says which rule takes it.
+fn follow<'t>(
+    serving: &'t Serving,
+    explanation: &Explanation<'t>,
+    received: &Received<'_>,
+) -> (Explained, Option<RuleEntry<'t>>) {
+    let Received { entrance, now, .. } = *received;
+    let mut parts = received.parts.clone();
+    let mut chain = StageChain::default();
+    let mut written = Written::new(received.explained.clone(), entrance, explanation.scheme, &parts);
+    let decided = {
+        let deciding = pin!(decide(explanation, serving, &mut parts, &mut chain, &mut written));
+        // Only a stage that asks another service waits, and here none of them does.
+        match deciding.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(decided) => decided,
+            Poll::Pending => Err(Stop::Closed),
+        }
     };
-    match stages.run_assuming(these, &mut request, assumed) {
-        Verdict::Continue => None,
-        Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),
-        Verdict::Fail(failure) => Some(describe_refusal(failure.into())),
-        Verdict::Close => Some("a stage closes the connection".to_owned()),
+    let Written { mut explained, rule, choice, before, refused_by, .. } = written;
+    match (decided, choice) {
+        (Err(stop), None) => {
+            let mut end = End::of(stop);
+            if let Some(policy) = &refused_by {
+                end.words = format!("{} by {policy}", end.words);
+            }
+            explained = explained.end(end);
+        }
+        (Err(stop), Some(mut choice)) => {
+            let end = End::of(stop);
+            (choice.status, choice.reason) = (end.status, end.reason);
+            choice.ended = Some(end.words).filter(|_| refused_by.is_none());
+            choice.refused = refused_by;
+            explained.backends.push(choice);
+        }
+        (Ok(decision), choice) => {
+            if choice.is_none() {
+                explained.outcome = OWN_ENDPOINTS.to_owned();
+            }
+            let backend = decision.cluster.key().to_string();
+            let mut choice =
+                choice.unwrap_or_else(|| Choice { backend, percent: 100.0, ..Choice::default() });
+            let before = explained.sent_on.as_ref().unwrap_or(&before);
+            let after = describe_head(&parts, explanation.scheme);
+            choice.sent_on = Some(after).filter(|after| !choice.stages.is_empty() && after != before);
+            reach(serving, explanation, now, &decision, &mut choice);
+            explained.backends.push(choice);
+        }
+    }
+    (explained, rule)
+}
+
+/// Whether an endpoint of a backend can be asked, and which ones may be.
+fn reach(
+    serving: &Serving,
+    explanation: &Explanation<'_>,
+    now: Moment,
+    decision: &Decision<'_>,
+    choice: &mut Choice,
+) {
+    let Decision { cluster, shown, .. } = decision;
+    let way = serving.tables.way_to(cluster, &explanation.waypoint_key);
+    let candidates = way.map(|(from, _)| from.candidates(&explanation.caller)).unwrap_or_default();
+    choice.cluster = Some(ClusterShown::of_candidates(cluster, candidates, now));
+    let failure = match cluster.tls(*shown) {
+        Err(_) => Reason::TlsPolicy,
+        Ok(_) if candidates.is_empty() => Reason::NoEndpoint,
+        Ok(_) => return,
+    };
+    let End { words, status, reason } = End::refused(failure);
+    (choice.ended, choice.status, choice.reason) = (Some(words), status, reason);
+}
+
+/// What becomes of bytes that are not looked into; none where HTTP is spoken.
+fn carry(serving: &Serving, explanation: &Explanation<'_>, now: Moment, parts: &Parts) -> Option<Explained> {
+    let tables = &serving.tables;
+    match explanation.origin {
+        Origin::Gateway { port, .. } => {
+            let host = crate::route::read_host(parts).ok()?;
+            let bound = serving.ports.listeners(*port)?.for_host(&host)?;
+            let protocol = &bound.listener.protocol;
+            if !matches!(
+                protocol,
+                ListenerProtocol::TlsTerminate(_) | ListenerProtocol::TlsPassthrough | ListenerProtocol::Tcp
+            ) {
+                return None;
+            }
+            let target = Some(format!("listener {}", bound.listener.key));
+            let end =
+                End { reason: Some(BYTES), ..End::of_words("it is carried as bytes: no HTTP route holds") };
+            Some(Explained { target, ..Explained::default() }.end(end))
+        }
+        Origin::Service(origin) => {
+            let route = origin.audience.as_ref();
+            let route = route.and_then(|it| tables.service_stream(&origin.service, origin.port, it));
+            let target = Some(format!("Service {}:{}", origin.service, origin.port));
+            if let Some(route) = route {
+                let words = format!("{} carries it as bytes: no HTTP route holds", route.route().key);
+                let end = End { reason: Some(BYTES), ..End::of_words(words) };
+                return Some(Explained { target, ..Explained::default() }.end(end));
+            }
+            let cluster = tables.service_cluster(&origin.backend)?;
+            if cluster.protocol() != AppProtocol::Tcp {
+                return None;
+            }
+            let entry = PolicySet::at_entry(tables, explanation.origin, None, &explanation.waypoint_key);
+            let source = RequestSource::of(explanation, origin.port);
+            if !entry.lets_bytes_pass(tables, source) {
+                let words = "refused: a policy does not let the connection pass";
+                let end = End { reason: Some(Reason::Denied.label()), ..End::of_words(words) };
+                return Some(Explained { target, ..Explained::default() }.end(end));
+            }
+            let words = "it is carried as bytes to the Service's own endpoints: no HTTP route holds";
+            let mut explained = Explained { target, outcome: words.to_owned(), ..Explained::default() };
+            let mut choice =
+                Choice { backend: cluster.key().to_string(), percent: 100.0, ..Choice::default() };
+            let decision = Decision {
+                cluster,
+                port: origin.port,
+                shown: None,
+                rule: None,
+                deadline: None,
+                mirrors: Mirrors::new(),
+            };
+            reach(serving, explanation, now, &decision, &mut choice);
+            explained.backends.push(choice);
+            explained.conclude();
+            Some(explained)
+        }
     }
 }
 
 // === impl Explained ===
 
 impl Explained {
-    /// Makes a refusal by policies the outcome, and names the policy.
-    fn deny(&mut self, refusal: &fairway_policy::PolicyRefusal) {
-        let by = describe_denial(refusal);
-        self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
+    fn end(self, end: End) -> Self {
+        let End { words, status, reason } = end;
+        Self { outcome: words, status, reason, ..self }
     }
 
-    fn name_the_lost(&mut self, table: &RouteTable, parts: &Parts, chosen: Option<&RuleEntry<'_>>) {
-        // Read anew: the comparisons that have chosen may have taken what a request may take.
-        let Ok(head) = RequestHead::read(parts) else { return };
-        let considered = table.considered(&head);
-        let all: usize = table.by_host().iter().map(|(_, entries)| entries.len()).sum();
-        let is_chosen = |entry: &RuleEntry<'_>| {
-            chosen.is_some_and(|chosen| std::ptr::eq(chosen.matched(), entry.matched()))
-        };
-        let mut is_behind = false;
-        for (entry, mismatch) in &considered {
-            if is_chosen(entry) {
-                is_behind = true;
-                continue;
-            }
-            let why = match mismatch {
-                Some(mismatch) => mismatch.to_string(),
-                None if is_behind => "it fits, but goes behind the one that is chosen".to_owned(),
-                None => "the preflight is answered by the rule of the request that it announces".to_owned(),
+    /// What share of such requests each backend gets.
+    fn share(&mut self, weights: &[u32]) {
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        for (choice, weight) in self.backends.iter_mut().zip(weights) {
+            choice.percent = (f64::from(*weight) / total * 1000.0).round() / 10.0;
+        }
+    }
+
+    /// What becomes of the request follows from what becomes of it at each of the backends.
+    fn conclude(&mut self) {
+        let ends = |it: &Choice| it.refused.is_some() || it.ended.is_some();
+        if let [first, others @ ..] = self.backends.as_slice()
+            && ends(first)
+            && others.iter().all(|it| ends(it) && (it.status, it.reason) == (first.status, first.reason))
+        {
+            let denied = || {
+                format!(
+                    "{} by {}",
+                    End::refused(Reason::Denied).words,
+                    first.refused.as_deref().unwrap_or_default()
+                )
             };
-            if self.lost.len() < MOST {
-                let rule = RuleShown::new(entry).title();
-                self.lost.push(Lost { rule, matched: route::describe(entry.matched()), why });
-            }
+            let words = first.ended.clone().unwrap_or_else(denied);
+            (self.status, self.reason, self.outcome) = (first.status, first.reason, words);
+            return;
         }
-        self.others = all.saturating_sub(self.lost.len() + usize::from(is_behind));
-    }
-
-    /// What becomes of the request with each backend, as the pipeline has it: first its stages, then the policies of its Service.
-    fn name_backends(
-        &mut self,
-        serving: &Serving,
-        settings: &ProxySettings,
-        now: Moment,
-        rule: &RuleEntry<'_>,
-        head: &HeadOnItsWay<'_>,
-    ) {
-        let backends = &rule.rule().backends;
-        let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
-        for (index, backend) in backends.iter().enumerate().filter(|(_, backend)| backend.weight > 0) {
-            let cluster = match &backend.target {
-                BackendTarget::Backend(key) => serving.tables.cluster(key),
-                BackendTarget::Unresolved(_) => None,
-            };
-            let stages = rule.backend(index).and_then(|chosen| chosen.stages);
-            let mut parts = head.parts.clone();
-            let ended = stages.and_then(|it| {
-                run(it, it.all(), &mut parts, head.attributes, head.original, &mut self.assumed)
-            });
-            let judge = |cluster| refused_by_backend(serving, settings, cluster, head.source, &parts);
-            self.backends.push(Choice {
-                backend: describe_target(&backend.target),
-                percent: (f64::from(backend.weight) / total as f64 * 1000.0).round() / 10.0,
-                stages: stages.map(describe_stages).unwrap_or_default(),
-                limits: cluster
-                    .map(|it| limits_of_backend(serving, settings, it, head.source))
-                    .unwrap_or_default(),
-                refused: cluster.filter(|_| ended.is_none()).and_then(|it| judge(it)),
-                ended,
-                cluster: cluster.map(|cluster| ClusterShown::new(cluster, now)),
-            });
+        match self.backends.as_slice() {
+            _ if !self.outcome.is_empty() => {}
+            [only] => self.outcome = format!("it goes to {}", only.backend),
+            many => self.outcome = format!("it goes to one of {} backends, by weight", many.len()),
         }
-        self.outcome = match self.backends.as_slice() {
-            [] => describe_refusal(Reason::NoBackend),
-            all if all.iter().all(|it| it.refused.is_some()) => describe_refusal(Reason::Denied),
-            [Choice { ended: Some(ended), .. }] => ended.clone(),
-            [only] => format!("it goes to {}", only.backend),
-            many => format!("it goes to one of {} backends, by weight", many.len()),
-        };
     }
-}
-
-/// The limits of a backend's Service that would count a request that is routed there.
-fn limits_of_backend(
-    serving: &Serving,
-    settings: &ProxySettings,
-    cluster: &Cluster,
-    source: RequestSource<'_>,
-) -> Vec<String> {
-    if access::is_asked(cluster, source) {
-        return Vec::new();
-    }
-    limits::describe(PolicySet::of_backend(cluster, &settings.waypoint_key()), &serving.tables)
-}
-
-/// The policy of a backend's Service that refuses a request that is routed there.
-fn refused_by_backend(
-    serving: &Serving,
-    settings: &ProxySettings,
-    cluster: &Cluster,
-    source: RequestSource<'_>,
-    parts: &Parts,
-) -> Option<String> {
-    if access::is_asked(cluster, source) {
-        return None;
-    }
-    let head = RequestHead::read(parts).ok()?;
-    let policies = PolicySet::of_backend(cluster, &settings.waypoint_key());
-    let decision = policies.judge_request(&serving.tables, source.routed_to(cluster, settings), &head);
-    decision.verdict.into_result().err().as_ref().map(describe_denial)
-}
-
-/// The far end of the client's connection. Where connections begin with the PROXY protocol, one of those that are believed.
-fn far_end(serving: &Serving, origin: &Origin, client: IpAddr) -> FarEnd {
-    let Origin::Gateway { port, .. } = origin else { return FarEnd::of_peer(client) };
-    match serving.ports.listeners(*port).map(|it| it.opening()) {
-        Some(Opening::Proxied(trusted)) => {
-            FarEnd::of(client, trusted.cidrs().first().map(|it| it.first()).as_ref())
-        }
-        _ => FarEnd::of_peer(client),
-    }
-}
-
-/// How the request would have come; none if no listener has the port.
-fn origin_of(serving: &Serving, entrance: &Entrance, scheme: Scheme, parts: &Parts) -> Option<Origin> {
-    match entrance {
-        Entrance::Port(port) => {
-            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            let name = crate::host::normalise_host(host).ok().map(|name| Arc::from(&*name));
-            let sni = (scheme == Scheme::Https).then_some(name);
-            Some(Origin::Gateway { port: serving.ports.on(*port)?, sni })
-        }
-        Entrance::Service(service, port, audience) => Some(Origin::Service(ServiceOrigin {
-            service: service.clone(),
-            port: *port,
-            backend: format!("{service}:{port}").into(),
-            audience: Some(audience.clone()),
-            listener: None,
-            hides_client: false,
-        })),
-    }
-}
-
-fn describe_refusal(reason: Reason) -> String {
-    format!("refused with {}: {} ({})", reason.status(), reason.sentence().trim_end(), reason.label())
-}
-
-fn describe_head(parts: &Parts, scheme: Scheme) -> String {
-    let scheme = match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    };
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    format!("{} {scheme}://{host}{}", parts.method, parts.uri)
 }

@@ -4,10 +4,11 @@ use super::rules::{ClusterShown, RuleShown, StageShown};
 use serde::Serialize;
 use std::fmt::{self, Display};
 
-/// What would become of a request.
-#[derive(Debug, Default, Serialize)]
+/// What would become of a request at one proxy.
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Explained {
+pub struct Explained {
+    /// Its method and its target.
     pub request: String,
     /// Where the client is, if that is not the far end of its connection.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -18,10 +19,21 @@ pub(super) struct Explained {
     /// What sees it before its route is matched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<StageShown>,
+    /// The rule that takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleShown>,
+    /// What becomes of it, in words.
     pub outcome: String,
-    /// The limits that would count it. Nothing is counted here: the explanation goes on as if they let the request pass.
+    /// The status that the proxy itself answers with; none if it goes to an endpoint, or gets no response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The word for why it is refused, as in the access log; none if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The policies that judge it, and what they say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<JudgedBy>,
+    /// The limits that count it. Nothing is counted here: the explanation goes on as if they let the request pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
     /// The head that goes on, if that is another one.
@@ -41,33 +53,67 @@ pub(super) struct Explained {
     pub others: usize,
 }
 
+/// A policy that judges a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JudgedBy {
+    /// Its namespace and name.
+    pub policy: String,
+    /// What names it: `listener`, `rule` or `Service`.
+    pub at: &'static str,
+    /// What it says of the request.
+    pub verdict: String,
+}
+
 /// A backend that a request may go to.
-#[derive(Debug, Serialize)]
-pub(super) struct Choice {
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// The key of the backend.
     pub backend: String,
     /// The share of such requests that it gets.
     pub percent: f64,
+    /// What is done to the request on the way there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageShown>,
-    /// The limits of its Service that would count the request.
+    /// The head that goes there, if its stages change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_on: Option<String>,
+    /// The policies of its Service that judge the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<JudgedBy>,
+    /// The policy of its Service that only observes and would refuse the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
+    /// The limits of its Service that count the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
-    /// How its stages end the request, if they do.
+    /// How the request ends that would go there, if it reaches no endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// The status that the proxy itself answers with then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The word for why it is refused then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// The policy of its Service that refuses the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Its endpoints, as far as they may be chosen for this client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterShown>,
 }
 
 /// A rule that does not get the request.
-#[derive(Debug, Serialize)]
-pub(super) struct Lost {
+#[derive(Clone, Debug, Serialize)]
+pub struct Lost {
+    /// Its route and its place there.
     pub rule: String,
+    /// What the rule matches.
     #[serde(rename = "match")]
     pub matched: String,
+    /// Why it does not get it.
     pub why: String,
 }
 
@@ -81,23 +127,13 @@ impl Display for Explained {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
+        self.policies.iter().try_for_each(|policy| writeln!(f, "policy   {policy}"))?;
         self.limits.iter().try_for_each(|limit| writeln!(f, "limit    {limit}"))?;
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
         self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;
         self.observed.iter().try_for_each(|policy| writeln!(f, "observed {policy} would refuse it"))?;
         writeln!(f, "outcome  {}", self.outcome)?;
-        for choice in &self.backends {
-            writeln!(f, "backend  {} ({} %)", choice.backend, choice.percent)?;
-            choice.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
-            choice.limits.iter().try_for_each(|limit| writeln!(f, "         limit {limit}"))?;
-            choice.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
-            choice.ended.iter().try_for_each(|ended| writeln!(f, "         ends there: {ended}"))?;
-            match &choice.cluster {
-                Some(cluster) if cluster.endpoints.is_empty() => writeln!(f, "         no endpoint: 503")?,
-                Some(cluster) => cluster.endpoints.iter().try_for_each(|it| writeln!(f, "         {it}"))?,
-                None => writeln!(f, "         not known here: 500")?,
-            }
-        }
+        self.backends.iter().try_for_each(|choice| choice.fmt(f))?;
         for lost in &self.lost {
             writeln!(f, "lost     {}\n         {}\n         because {}", lost.rule, lost.matched, lost.why)?;
         }
@@ -105,5 +141,30 @@ impl Display for Explained {
             writeln!(f, "         {} more, whose host or path is another", self.others)?;
         }
         Ok(())
+    }
+}
+
+impl Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "backend  {} ({} %)", self.backend, self.percent)?;
+        self.policies.iter().try_for_each(|policy| writeln!(f, "         policy {policy}"))?;
+        self.observed.iter().try_for_each(|policy| writeln!(f, "         {policy} would refuse it"))?;
+        self.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
+        self.limits.iter().try_for_each(|limit| writeln!(f, "         limit {limit}"))?;
+        self.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
+        self.sent_on.iter().try_for_each(|head| writeln!(f, "         sent on {head}"))?;
+        self.ended.iter().try_for_each(|ended| writeln!(f, "         ends there: {ended}"))?;
+        let Some(cluster) = &self.cluster else { return writeln!(f, "         not known here: 500") };
+        cluster.through.iter().try_for_each(|it| writeln!(f, "         through waypoint {it}"))?;
+        match cluster.endpoints.as_slice() {
+            [] => writeln!(f, "         no endpoint: 503"),
+            endpoints => endpoints.iter().try_for_each(|it| writeln!(f, "         {it}")),
+        }
+    }
+}
+
+impl Display for JudgedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccessPolicy {} ({}): {}", self.policy, self.at, self.verdict)
     }
 }

@@ -3,18 +3,31 @@
 
 #[cfg(test)]
 mod agreement;
+mod arrival;
 mod config;
+mod end;
 mod explain;
 mod explained;
+mod explanation;
+mod notes;
 mod question;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use explained::{Choice, Explained, JudgedBy, Lost};
+pub use question::{Entrance, Question};
+pub use rules::{BackendShown, ClusterShown, EndpointShown, RuleShown, StageShown};
+
 use crate::settings::ProxySettings;
+pub use crate::worker::NotServed;
+
+use crate::table::Tables;
+use crate::upstream::cluster::Registry;
 use crate::worker::Serving;
 use arc_swap::ArcSwap;
 use fairway_balance::Moment;
+use fairway_config::Snapshot;
 use fairway_config::model::Generation;
 use fairway_runtime::admin::Content;
 use std::fmt::Display;
@@ -37,6 +50,13 @@ impl View {
         Self { serving, settings, epoch }
     }
 
+    /// What a proxy would show that has this configuration in force. Nothing is bound, and nothing is served.
+    pub fn of_snapshot(settings: ProxySettings, snapshot: &Snapshot) -> Result<Self, NotServed> {
+        let tables = Tables::build(snapshot, &mut Registry::new(settings.locality.clone()))?;
+        let serving = Serving::unbound(tables, snapshot)?;
+        Ok(Self::new(Arc::new(ArcSwap::from_pointee(serving)), Arc::new(settings), Instant::now()))
+    }
+
     /// The generation in force.
     pub fn generation(&self) -> Generation {
         self.serving.load().tables.generation()
@@ -51,14 +71,15 @@ impl View {
 
     /// `/explain`: what would become of the request that the query describes. Text, or with `format=json` JSON.
     pub fn explain(&self, query: &str) -> Content {
-        match question::Question::parse(query) {
-            Ok(question) => {
-                let wants_text = question.format != question::Format::Json;
-                let serving = self.serving.load();
-                content(&explain::explain(&serving, &self.settings, self.now(), question), wants_text)
-            }
+        match Question::parse(query) {
+            Ok((question, format)) => content(&self.answer(question), format == question::Format::Text),
             Err(invalid) => Content::Invalid(invalid.to_string()),
         }
+    }
+
+    /// What would become of a request.
+    pub fn answer(&self, question: Question) -> Explained {
+        explain::explain(&self.serving.load(), &self.settings, self.now(), question)
     }
 
     fn now(&self) -> Moment {

@@ -5,28 +5,37 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use percent_encoding::percent_decode_str;
 use std::fmt::{self, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A request, and how it comes to the proxy.
 #[derive(Debug)]
-pub(super) struct Question {
+pub struct Question {
+    /// The head of the request.
     pub parts: Parts,
+    /// Whether it comes over TLS that the proxy ends.
     pub scheme: Scheme,
+    /// By which way it comes.
     pub entrance: Entrance,
     /// The identity that the client has proved.
     pub peer: Option<SpiffeId>,
     /// The address that the client would have; none if nobody says.
     pub client: Option<IpAddr>,
-    pub format: Format,
 }
 
 /// By which way a request comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entrance {
+pub enum Entrance {
     /// The port of a Gateway's listeners.
     Port(u16),
     /// A Service that was dialled, and whose routes hold.
     Service(ServiceKey, u16, Audience),
+    /// A tunnel to a waypoint, to this address and port of a Service. A proxy that has routed the request says so, and for whom.
+    Tunnel {
+        /// What is named in the CONNECT.
+        dialled: SocketAddr,
+        /// The client that a proxy speaks for which has routed the request; none from a client's own tunnel.
+        routed_for: Option<IpAddr>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +62,7 @@ impl Display for Entrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port(port) => write!(f, "port {port}"),
+            Self::Tunnel { dialled, .. } => write!(f, "the tunnel to {dialled}"),
             Self::Service(service, port, Audience::Producer) => write!(f, "Service {service}:{port}"),
             Self::Service(service, port, Audience::Consumer(namespace)) => {
                 write!(f, "Service {service}:{port}, asked by namespace {namespace}")
@@ -65,7 +75,7 @@ impl Display for Entrance {
 
 impl Question {
     /// Reads the query of `/explain`.
-    pub(super) fn parse(query: &str) -> Result<Self, InvalidQuestion> {
+    pub(super) fn parse(query: &str) -> Result<(Self, Format), InvalidQuestion> {
         let (mut url, mut method, mut headers) = (None, Method::GET, Vec::new());
         let (mut port, mut service, mut from, mut peer, mut client) = (None, None, None, None, None);
         let mut format = Format::Text;
@@ -106,7 +116,7 @@ impl Question {
             request = request.header(name, value);
         }
         let (parts, ()) = request.body(()).map_err(|_| invalid())?.into_parts();
-        Ok(Self { parts, scheme, entrance, peer, client, format })
+        Ok((Self { parts, scheme, entrance, peer, client }, format))
     }
 }
 

@@ -4,66 +4,92 @@ use crate::route::{self, RuleEntry};
 use crate::stage::StageList;
 use crate::upstream::cluster::Cluster;
 use fairway_balance::{EndpointRecord, Health, Moment};
-use fairway_config::model::BackendTarget;
+use fairway_config::model::{BackendKey, BackendTarget};
 use serde::Serialize;
 use std::fmt::{self, Display};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// An alternative of a rule.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RuleShown {
+pub struct RuleShown {
+    /// The key of its route.
     pub route: String,
     /// From 0, as in the status of the route.
     pub rule: usize,
+    /// The name that a user gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What the alternative matches.
     #[serde(rename = "match")]
     pub matched: String,
+    /// What is done to its requests.
     pub stages: Vec<StageShown>,
+    /// Where its requests go.
     pub backends: Vec<BackendShown>,
+    /// How long a request may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<String>,
+    /// How long a backend may take for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_request_timeout: Option<String>,
+    /// How often it is tried again.
     pub retries: u32,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct StageShown {
+/// What is done to requests by one filter or policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageShown {
+    /// The name of the stage.
     pub stage: &'static str,
+    /// What it does, in words.
     pub does: String,
 }
 
 /// A backend of a rule.
-#[derive(Debug, Serialize)]
-pub(super) struct BackendShown {
+#[derive(Clone, Debug, Serialize)]
+pub struct BackendShown {
+    /// The key of the backend.
     pub backend: String,
+    /// Its weight among those of its rule.
     pub weight: u32,
+    /// What is done to requests that go there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageShown>,
 }
 
 /// A backend and its endpoints.
-#[derive(Debug, Serialize)]
-pub(super) struct ClusterShown {
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterShown {
+    /// The key of the backend.
     pub backend: String,
+    /// What is spoken there.
     pub protocol: String,
+    /// Whether TLS is set up with it.
     pub tls: bool,
     /// The waypoint through which alone its endpoints are reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<String>,
+    /// That waypoint, and what is named in the CONNECT to it.
+    #[serde(skip)]
+    pub via: Option<(BackendKey, SocketAddr)>,
+    /// The endpoints that are shown.
     pub endpoints: Vec<EndpointShown>,
 }
 
-#[derive(Debug, Serialize)]
+/// An endpoint, and how it is.
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EndpointShown {
-    pub address: String,
+pub struct EndpointShown {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Who it has to prove to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// One of `healthy`, `ejected` and `half-open`.
     pub health: &'static str,
+    /// How many requests it has now.
     pub requests_in_flight: u32,
     /// Smoothed; none if it has not been measured lately.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,12 +155,26 @@ impl Display for StageShown {
 
 impl ClusterShown {
     pub(super) fn new(cluster: &Cluster, now: Moment) -> Self {
+        Self::of(cluster, cluster.endpoints(), now)
+    }
+
+    /// With those of its endpoints, or of the waypoint before it, among which one client's is chosen.
+    pub(super) fn of_candidates(cluster: &Cluster, candidates: &[Arc<EndpointRecord>], now: Moment) -> Self {
+        Self::of(cluster, candidates.iter(), now)
+    }
+
+    fn of<'e>(
+        cluster: &Cluster,
+        endpoints: impl Iterator<Item = &'e Arc<EndpointRecord>>,
+        now: Moment,
+    ) -> Self {
         Self {
             backend: cluster.key().to_string(),
             protocol: format!("{:?}", cluster.protocol()),
             tls: cluster.is_secured(),
             through: cluster.via().map(|(waypoint, _)| waypoint.to_string()),
-            endpoints: cluster.endpoints().map(|record| EndpointShown::new(record, now)).collect(),
+            via: cluster.via().cloned(),
+            endpoints: endpoints.map(|record| EndpointShown::new(record, now)).collect(),
         }
     }
 }
@@ -155,7 +195,7 @@ impl Display for ClusterShown {
 impl EndpointShown {
     pub(super) fn new(record: &Arc<EndpointRecord>, now: Moment) -> Self {
         Self {
-            address: record.address().to_string(),
+            address: record.address(),
             identity: record.identity().map(ToString::to_string),
             health: match record.health(now) {
                 Health::Healthy => "healthy",

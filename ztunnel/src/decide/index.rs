@@ -34,6 +34,12 @@ impl Index {
         Self { locality, ..Self::default() }
     }
 
+    /// The index of a snapshot for the pods of a node.
+    pub fn of_node(node: &str, snapshot: &Snapshot) -> Self {
+        let node = Some(node).filter(|it| !it.is_empty()).map(Arc::from);
+        Self::build(Locality { node, ..Locality::default() }, snapshot)
+    }
+
     /// Builds the index of a snapshot from scratch. Equals any sequence of [`Self::update`] that leads to the same snapshot.
     pub fn build(locality: Locality, snapshot: &Snapshot) -> Self {
         Self::empty(locality).update(snapshot, &snapshot.resources().map(|it| it.key()).collect())

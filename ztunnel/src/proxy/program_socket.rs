@@ -138,7 +138,11 @@ mod tests {
         bound(&listener);
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let accepted = listener.accept().await.unwrap().0;
-        assert_eq!(room_at(&accepted), (2 * FIRST.unread, FIRST.unsent), "before the program is told of more");
+        assert_eq!(
+            room_at(&accepted),
+            (2 * FIRST.unread, FIRST.unsent),
+            "before the program is told of more"
+        );
         let mut program = Program::new(accepted);
         assert_eq!(room(&program), (2 * FIRST.unread, FIRST.unsent));
         let pieces = usize::try_from(KEPT_ON_THE_WAY).unwrap() / (16 << 10);

@@ -11,7 +11,7 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use checks::check_snapshot;
+pub use checks::{NotCompiled, check_snapshot, compile_snapshot};
 pub use read::{Access, NoCluster, read};
 pub use report::{Category, ClusterReport, FaultCounts};
 pub use snapshot::Snapshot;

@@ -10,6 +10,8 @@ mod probes;
 mod programs;
 mod server;
 
+pub use objects::{NotCompiled, compile_snapshot};
+
 use super::report::{Category, ClusterReport};
 use super::snapshot::Snapshot;
 

@@ -2,10 +2,10 @@
 
 use super::super::results::Results;
 use super::super::snapshot::Snapshot;
-use crate::check::endpoints;
+use crate::check::{self, endpoints};
 use crate::compile::{CONTROLLER_NAME, Capture, CompileSettings, Compiler};
 use crate::diagnostic::{Diagnostic, Reason, Severity, Subject};
-use crate::resources::ObjectRef;
+use crate::resources::{Kind, ObjectRef};
 use crate::source::cluster::Understood;
 use crate::status::reason;
 use crate::status::{ObjectStatus, Record};
@@ -45,6 +45,35 @@ pub(super) fn compile(snapshot: &Snapshot) -> Compiled {
         problems.into_iter().chain(compiler.problems().cloned()).chain(without_endpoints).collect();
     let statuses = compiler.statuses().map(|(object, it)| (object.clone(), it.clone())).collect();
     Compiled { problems, statuses, records }
+}
+
+/// Why a cluster cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCompiled {
+    /// What is missing would be taken for an answer.
+    #[error("{kind} objects cannot be read: {why}")]
+    Unread {
+        /// The kind that cannot be read.
+        kind: &'static str,
+        /// What the API server said.
+        why: String,
+    },
+    /// The controller there does not run with what it is told.
+    #[error("the trust domain that the controller is told is none")]
+    Settings,
+}
+
+/// Compiles what was read, as the controller there does.
+pub fn compile_snapshot(snapshot: &Snapshot) -> Result<check::Compiled, NotCompiled> {
+    // Few may read Secrets. Without them listeners that end TLS are closed, and that is said.
+    let missing = snapshot.inventory.unread().find(|(kind, _)| !kind.is_optional() && *kind != Kind::Secret);
+    if let Some((kind, why)) = missing {
+        return Err(NotCompiled::Unread { kind: kind.as_str(), why: why.to_owned() });
+    }
+    let settings = settings(snapshot).ok_or(NotCompiled::Settings)?;
+    let Understood { edits, problems, .. } = snapshot.inventory.understand();
+    let has_secrets = snapshot.inventory.unread().all(|(kind, _)| kind != Kind::Secret);
+    Ok(check::Compiled::of_edits(edits, problems, settings).with_secrets(has_secrets))
 }
 
 /// As the controller there compiles; none where what it is told makes no sense, so that it does not run.
