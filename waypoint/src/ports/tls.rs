@@ -56,9 +56,9 @@ pub enum Inside {
 /// What of TLS a listener speaks.
 #[derive(Clone, Copy, Debug)]
 pub struct Spoken<'a> {
-    /// The lowest version.
+    /// The lowest version that is spoken.
     pub lowest: TlsVersion,
-    /// The algorithms.
+    /// Its cipher suites and groups.
     pub algorithms: &'a TlsAlgorithms,
 }
 

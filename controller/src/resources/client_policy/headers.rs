@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// validated. What clients say there themselves is dropped in any case. Without it Drop.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificateHeader {
-    /// They are not.
+    /// They are told nothing.
     Drop,
     /// They are, where certificates are validated.
     Set,
@@ -20,7 +20,7 @@ pub enum ClientCertificateHeader {
 /// Without it each request gets a new one of version 4.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestId {
-    /// Those of clients.
+    /// Those of clients hold.
     Keep,
     /// New ones, but for those of proxies that are believed.
     Generate,
@@ -30,7 +30,7 @@ pub enum RequestId {
 /// would be taken for a header that matters. Drop: they are taken out. Refuse: 400. Without it Keep.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnderscoresInHeaders {
-    /// They go on.
+    /// They go on to endpoints.
     Keep,
     /// They are taken out.
     Drop,

@@ -41,31 +41,31 @@ pub enum MinTlsVersion {
 /// A cipher suite, by its name in the registry of IANA.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CipherSuiteName {
-    /// `TLS_AES_128_GCM_SHA256`
+    /// As `TLS_AES_128_GCM_SHA256` names it.
     #[serde(rename = "TLS_AES_128_GCM_SHA256")]
     Aes128GcmSha256,
-    /// `TLS_AES_256_GCM_SHA384`
+    /// As `TLS_AES_256_GCM_SHA384` names it.
     #[serde(rename = "TLS_AES_256_GCM_SHA384")]
     Aes256GcmSha384,
-    /// `TLS_CHACHA20_POLY1305_SHA256`
+    /// As `TLS_CHACHA20_POLY1305_SHA256` names it.
     #[serde(rename = "TLS_CHACHA20_POLY1305_SHA256")]
     ChaCha20Poly1305Sha256,
-    /// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`
+    /// As `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256` names it.
     #[serde(rename = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")]
     EcdheEcdsaAes128GcmSha256,
-    /// `TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384`
+    /// As `TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384` names it.
     #[serde(rename = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")]
     EcdheEcdsaAes256GcmSha384,
-    /// `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`
+    /// As `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256` names it.
     #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")]
     EcdheRsaAes128GcmSha256,
-    /// `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`
+    /// As `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384` names it.
     #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")]
     EcdheRsaAes256GcmSha384,
-    /// `TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256`
+    /// As `TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256` names it.
     #[serde(rename = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")]
     EcdheRsaChaCha20Poly1305Sha256,
-    /// `TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256`
+    /// As `TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256` names it.
     #[serde(rename = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")]
     EcdheEcdsaChaCha20Poly1305Sha256,
 }
@@ -73,19 +73,19 @@ pub enum CipherSuiteName {
 /// A group of the key exchange, by its name in the registry of IANA.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CurveName {
-    /// `secp256r1`
+    /// As `secp256r1` names it.
     #[serde(rename = "secp256r1")]
     Secp256r1,
-    /// `secp384r1`
+    /// As `secp384r1` names it.
     #[serde(rename = "secp384r1")]
     Secp384r1,
-    /// `x25519`
+    /// As `x25519` names it.
     #[serde(rename = "x25519")]
     X25519,
-    /// `SecP256r1MLKEM768`
+    /// As `SecP256r1MLKEM768` names it.
     #[serde(rename = "SecP256r1MLKEM768")]
     Secp256r1MlKem768,
-    /// `X25519MLKEM768`
+    /// As `X25519MLKEM768` names it.
     #[serde(rename = "X25519MLKEM768")]
     X25519MlKem768,
 }

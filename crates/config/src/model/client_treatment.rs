@@ -26,7 +26,7 @@ pub struct ClientTreatment {
 /// Whether endpoints are told of a client's certificate in `X-Forwarded-Client-Cert`. What clients say there is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateHeader {
-    /// They are not.
+    /// They are told nothing.
     #[default]
     Drop,
     /// They are, where certificates are validated.
@@ -86,15 +86,15 @@ pub struct ClientTimeouts {
 /// A field of [`ClientTimeouts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientTimeout {
-    /// [`ClientTimeouts::handshake`]
+    /// The field [`ClientTimeouts::handshake`] of it.
     Handshake,
-    /// [`ClientTimeouts::request_headers`]
+    /// The field [`ClientTimeouts::request_headers`] of it.
     RequestHeaders,
-    /// [`ClientTimeouts::request_body`]
+    /// The field [`ClientTimeouts::request_body`] of it.
     RequestBody,
-    /// [`ClientTimeouts::idle`]
+    /// The field [`ClientTimeouts::idle`] of it.
     Idle,
-    /// [`ClientTimeouts::stream_idle`]
+    /// The field [`ClientTimeouts::stream_idle`] of it.
     StreamIdle,
 }
 
@@ -118,17 +118,17 @@ pub struct ClientLimits {
 /// A field of [`ClientLimits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientLimit {
-    /// [`ClientLimits::connections`]
+    /// The field [`ClientLimits::connections`] of it.
     Connections,
-    /// [`ClientLimits::requests_per_connection`]
+    /// The field [`ClientLimits::requests_per_connection`] of it.
     RequestsPerConnection,
-    /// [`ClientLimits::header_bytes`]
+    /// The field [`ClientLimits::header_bytes`] of it.
     HeaderBytes,
-    /// [`ClientLimits::headers`]
+    /// The field [`ClientLimits::headers`] of it.
     Headers,
-    /// [`ClientLimits::streams`]
+    /// The field [`ClientLimits::streams`] of it.
     Streams,
-    /// [`ClientLimits::body_bytes`]
+    /// The field [`ClientLimits::body_bytes`] of it.
     BodyBytes,
 }
 
@@ -159,7 +159,7 @@ impl ClientTreatment {
 // === impl ClientTimeout ===
 
 impl ClientTimeout {
-    /// Every field.
+    /// Every field, in their order.
     pub const ALL: [Self; 5] =
         [Self::Handshake, Self::RequestHeaders, Self::RequestBody, Self::Idle, Self::StreamIdle];
 
@@ -181,7 +181,7 @@ impl ClientTimeout {
 // === impl ClientLimit ===
 
 impl ClientLimit {
-    /// Every field.
+    /// Every field, in their order.
     pub const ALL: [Self; 6] = [
         Self::Connections,
         Self::RequestsPerConnection,
@@ -205,7 +205,7 @@ impl ClientLimit {
 // === impl ClientLimits ===
 
 impl ClientLimits {
-    /// One of them.
+    /// The value of one field.
     pub fn get(&self, limit: ClientLimit) -> Option<u64> {
         match limit {
             ClientLimit::Connections => self.connections,
@@ -270,7 +270,7 @@ impl ClientTimeouts {
         stream_idle: Some(Duration::from_secs(300)),
     };
 
-    /// One of them.
+    /// The value of one field.
     pub fn get(&self, timeout: ClientTimeout) -> Option<Duration> {
         match timeout {
             ClientTimeout::Handshake => self.handshake,
