@@ -57,31 +57,3 @@ func TestLongTestsAreListedByTheirTime(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
-
-func TestWhatFailedTestsSaidIsFound(t *testing.T) {
-	log := `=== RUN   TestA
-    a_test.go:1: fine
---- PASS: TestA (0.01s)
-=== RUN   TestB
-=== RUN   TestB/a_part
-    b_test.go:7: a bar missed
-=== NAME  TestB
-    b_test.go:9: the end
---- FAIL: TestB (0.02s)
-    --- FAIL: TestB/a_part (0.01s)
-=== RUN   TestC
---- PASS: TestC (0.01s)
-FAIL
-`
-	want := log[strings.Index(log, "=== RUN   TestB\n"):strings.Index(log, "=== RUN   TestC")]
-	if got := Failed(log); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	if got := Failed(strings.ReplaceAll(log, "--- FAIL", "--- PASS")); got != "" {
-		t.Errorf("nothing failed, and this is said of it:\n%s", got)
-	}
-	stuck := "=== RUN   TestD\npanic: test timed out\n"
-	if got := Failed(log + stuck); !strings.HasSuffix(got, stuck) {
-		t.Errorf("of a test that did not end is said\n%s", got)
-	}
-}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -84,7 +83,7 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		plan.dir = filepath.Join(t.Cache, "reports", "behaviour-"+time.Now().Format("2006-01-02T15-04-05"))
 	}
 	arguments := []string{
-		"-test.v", "-test.timeout=0", fmt.Sprintf("-test.parallel=%d", beside), "-when=" + plan.when, "-test.run=" + plan.run, "-test.skip=" + plan.skip,
+		"-test.v=test2json", "-test.timeout=0", fmt.Sprintf("-test.parallel=%d", beside), "-when=" + plan.when, "-test.run=" + plan.run, "-test.skip=" + plan.skip,
 		"-kubeconfig=" + kubeconfig,
 		"-kubectl=" + filepath.Join(bins["kube"], "kubectl"),
 		"-helm=" + filepath.Join(bins["helm"], "helm"),
@@ -104,15 +103,24 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		}
 		cmd = own.Machines()[name].ExecNet(append([]string{tests, "-own", "-reboot=" + reboot}, arguments...)...)
 	}
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &log), os.Stderr
+	if err := os.MkdirAll(plan.dir, 0o755); err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(plan.dir, "tests.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	// Both streams in one: what the runtime says of a panic is an error of a test, too.
+	transcript := record.NewTranscript(io.MultiWriter(os.Stdout, log))
+	cmd.Stdout, cmd.Stderr = transcript, transcript
 	failed := t.report.Step("behaviour under change", cmd.Run)
-	if err := errors.Join(os.MkdirAll(plan.dir, 0o755), os.WriteFile(filepath.Join(plan.dir, "tests.log"), log.Bytes(), 0o644)); err != nil {
+	if err := transcript.Close(); err != nil {
 		return errors.Join(failed, err)
 	}
 	results, err := record.Read(filepath.Join(plan.dir, "results.json"))
 	if err != nil {
-		return fmt.Errorf("%w (the tests: %w)", err, failed)
+		return fmt.Errorf("%w (the tests: %w)\n%s", err, failed, transcript.Errors())
 	}
 	for _, test := range record.Longest(results, longTest) {
 		t.report.Record("  "+test.Name, test.Outcome, test.Took)
@@ -123,8 +131,8 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		return err
 	}
 	if failed != nil {
-		fmt.Printf("\nwhat the tests said that failed:\n%s\n", record.Failed(log.String()))
-		return fmt.Errorf("tests of behaviour: %w", failed)
+		// It is printed when everything else is done: who sees only the last lines sees why.
+		return fmt.Errorf("tests of behaviour: %w\n%s", failed, transcript.Errors())
 	}
 	return nil
 }

@@ -144,6 +144,6 @@ func exit(err error) {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		os.Exit(0)
 	}
-	fmt.Fprintln(os.Stderr, "fwcluster:", err)
+	progress.Failed(os.Stderr, err)
 	os.Exit(1)
 }

@@ -2,6 +2,7 @@
 package progress
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,9 @@ import (
 // StepsFile is the environment variable that names a file to which every step is added when it ends, a line each:
 // seconds, outcome and name, with tabs between them. `.ci/run` makes its table of it.
 const StepsFile = "FAIRWAY_STEPS"
+
+// ErrorsFile is the environment variable that names a file to which a command that fails adds why. `.ci/run` prints it behind everything else.
+const ErrorsFile = "FAIRWAY_ERRORS"
 
 // A step that takes longer says so again and again.
 const reminder = 15 * time.Second
@@ -74,15 +78,29 @@ func (r *Report) Say(format string, args ...any) {
 
 // Record adds a step to the file of steps, if there is one. What cannot be written there is said, and no reason to fail.
 func (r *Report) Record(name, outcome string, took time.Duration) {
-	if r.steps == "" {
-		return
-	}
-	file, err := os.OpenFile(r.steps, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err == nil {
-		_, err = fmt.Fprintf(file, "%.1f\t%s\t%s\n", took.Seconds(), outcome, name)
-		_ = file.Close()
-	}
-	if err != nil {
+	if err := add(r.steps, fmt.Sprintf("%.1f\t%s\t%s\n", took.Seconds(), outcome, name)); err != nil {
 		r.Say("%s: %v", StepsFile, err)
 	}
+}
+
+// Failed writes why a command failed, and adds it to the file of errors, if there is one.
+func Failed(out io.Writer, err error) {
+	text := fmt.Sprintf("fwcluster: %v\n", err)
+	_, _ = io.WriteString(out, text)
+	if err := add(os.Getenv(ErrorsFile), text); err != nil {
+		_, _ = fmt.Fprintf(out, "%s: %v\n", ErrorsFile, err)
+	}
+}
+
+// add a text to a file, if it has a name.
+func add(path, text string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }

@@ -51,3 +51,15 @@ func TestEveryStepIsRecordedWithItsOutcome(t *testing.T) {
 		t.Errorf("got %q", raw)
 	}
 }
+
+func TestWhyACommandFailedIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "errors")
+	t.Setenv(ErrorsFile, path)
+	var out bytes.Buffer
+	Failed(&out, errors.New("first"))
+	Failed(&out, errors.New("second"))
+	raw, err := os.ReadFile(path)
+	if want := "fwcluster: first\nfwcluster: second\n"; err != nil || string(raw) != want || out.String() != want {
+		t.Errorf("kept %q, printed %q, want %q: %v", raw, out.String(), want, err)
+	}
+}
