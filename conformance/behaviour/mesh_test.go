@@ -239,11 +239,26 @@ func (s *stage) tapBetween(among ...string) *wire.Tap {
 	return tap
 }
 
+// flows of what was said before, all of them.
+func (s *stage) flows(tap *wire.Tap) wire.Flows {
+	s.Helper()
+	flows, err := tap.Flows()
+	s.must(err)
+	return flows
+}
+
+// forget has a tap count from here on.
+func (s *stage) forget(tap *wire.Tap) {
+	s.Helper()
+	s.must(tap.Reset())
+}
+
 // onlyTunnels wants that something was said on the wire, and all of it to the tunnel's port.
 func (s *stage) onlyTunnels(tap *wire.Tap) {
 	s.Helper()
-	s.Logf("on the wire: %s", tap)
-	if ports := tap.Ports(); len(ports) != 1 || ports[0] != tunnelPort {
+	flows := s.flows(tap)
+	s.Logf("on the wire: %s", flows)
+	if ports := flows.Ports(); len(ports) != 1 || ports[0] != tunnelPort {
 		s.Errorf("pods spoke to ports %v on the wire, want only %d", ports, tunnelPort)
 	}
 }

@@ -45,13 +45,13 @@ spec: {selector: {pod: server}, %s, ports: [{name: web, port: 8080}, {name: gree
 	// A Service that the client's tunnel has not been sent yet is reached past the tunnels.
 	for _, ip := range services {
 		s.until(sentWithin, ip+" to be reached through the tunnels", func() (string, error) {
-			tap.Reset()
+			s.forget(tap)
 			_, err := s.ask(dial, net.JoinHostPort(ip, "8080"), "/")
-			ports := tap.Ports()
+			ports := s.flows(tap).Ports()
 			return missing(err == nil && len(ports) == 1 && ports[0] == tunnelPort, fmt.Sprintf("%v, by ports %v", err, ports)), nil
 		})
 	}
-	tap.Reset()
+	s.forget(tap)
 
 	s.part("by the address dialled", func(s *stage) {
 		for _, ip := range append(services, podIPs(server)...) {
@@ -93,7 +93,7 @@ spec: {selector: {pod: server}, %s, ports: [{name: web, port: 8080}, {name: gree
 		for _, ip := range podIPs(server) {
 			s.variant(dial, net.JoinHostPort(ip, "8080"), "", enforcedWithin)
 		}
-		tap.Reset()
+		s.forget(tap)
 		among := s.tapBetween(append(podIPs(client, server), podIPs(s.proxies("waypoint")...)...)...)
 		for _, ip := range services {
 			s.variant(dial, net.JoinHostPort(ip, "8080"), "routed", enforcedWithin)
@@ -114,11 +114,12 @@ spec: {selector: {pod: server}, %s, ports: [{name: web, port: 8080}, {name: gree
 func (s *stage) bothFamilies(tap *wire.Tap) {
 	s.Helper()
 	families := map[bool]bool{}
-	for flow := range tap.Flows() {
+	flows := s.flows(tap)
+	for flow := range flows {
 		families[flow.Server.Is6()] = true
 	}
 	if len(families) != 2 {
-		s.Errorf("not both families on the wire: %s", tap)
+		s.Errorf("not both families on the wire: %s", flows)
 	}
 }
 

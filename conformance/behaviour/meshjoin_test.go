@@ -40,8 +40,9 @@ func TestMeshJoinAndLeave(t *testing.T) {
 	tap := s.tap(pods[0], pods[1])
 	s.part("before the label everything is plain", func(s *stage) {
 		s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "10")
-		s.Logf("on the wire: %s", tap)
-		if ports := tap.Ports(); len(ports) != 1 || ports[0] != 7002 {
+		flows := s.flows(tap)
+		s.Logf("on the wire: %s", flows)
+		if ports := flows.Ports(); len(ports) != 1 || ports[0] != 7002 {
 			s.Errorf("on the wire are ports %v, want 7002", ports)
 		}
 	})
@@ -53,11 +54,12 @@ func TestMeshJoinAndLeave(t *testing.T) {
 		s.captured("client", "server")
 		s.figure("captured after", time.Since(start).Seconds(), "s", record.AtMost(joinLimit.Seconds()))
 		s.watch(3 * time.Second)
-		tap.Reset()
+		s.forget(tap)
 		s.well("connections", "client", port("server", 7001), peer.Greeting, "-times", "10")
 		s.well("connections back", "server", port("client", 7001), peer.Greeting, "-times", "10")
-		s.Logf("on the wire: %s", tap)
-		for flow := range tap.Flows() {
+		flows := s.flows(tap)
+		s.Logf("on the wire: %s", flows)
+		for flow := range flows {
 			// Streams from before the label go on as they are.
 			if flow.Port != tunnelPort && flow.Port != 7002 {
 				s.Errorf("something went to port %d past the tunnel", flow.Port)
@@ -105,10 +107,11 @@ func TestMeshJoinAndLeave(t *testing.T) {
 		})
 		s.figure("released after", time.Since(start).Seconds(), "s", record.AtMost(leaveLimit.Seconds()))
 		s.watch(3 * time.Second)
-		tap.Reset()
+		s.forget(tap)
 		s.well("connections", "client", port("server", 7001), peer.Greeting, "-times", "10")
-		s.Logf("on the wire: %s", tap)
-		for flow := range tap.Flows() {
+		flows := s.flows(tap)
+		s.Logf("on the wire: %s", flows)
+		for flow := range flows {
 			if flow.Port == tunnelPort {
 				s.Errorf("something still goes through a tunnel")
 			}
@@ -145,7 +148,7 @@ func TestMeshFailsClosed(t *testing.T) {
 	s.onlyTunnels(tap)
 	for _, node := range nodes {
 		s.part("the tunnel of "+node+" is killed", func(s *stage) {
-			tap.Reset()
+			s.forget(tap)
 			load := s.requests("client", port("server", 8080), 50, 4, "-once")
 			kept := s.streams("client", port("server", 7002), 5, 100*time.Millisecond)
 			// Kubernetes waits longer before each start.
@@ -183,12 +186,13 @@ func TestMeshFailsClosed(t *testing.T) {
 			all, err := cluster.List(s.ctx, "Pod", systemNamespace, ztunnelLabel)
 			return missing(len(left) == 0 && len(all) == 0, fmt.Sprintf("%d are left", len(all))), err
 		})
-		tap.Reset()
+		s.forget(tap)
 		report := s.try("client", port("server", 7002), peer.Echo, "-times", "5", "-timeout", "2s")
-		s.Logf("with no tunnel: %s; on the wire: %s", report, tap)
+		flows := s.flows(tap)
+		s.Logf("with no tunnel: %s; on the wire: %s", report, flows)
 		s.figure("connections without a tunnel", float64(report.Done), "", record.AtMost(0))
-		if flows := tap.Flows(); len(flows) != 0 {
-			s.Errorf("something was said on the wire: %s", tap)
+		if len(flows) != 0 {
+			s.Errorf("something was said on the wire: %s", flows)
 		}
 		s.pod("late", nodes[0], "", "", "")
 		s.until(ample, "an Event that says why the new pod waits", func() (string, error) {

@@ -39,7 +39,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 	for round := range rounds(fewKilledRounds, killedRounds) {
 		name := fmt.Sprintf("server%d", round)
 		process := s.process(s.tunnels()[nodes[0]], ztunnelName)
-		tap.Reset()
+		s.forget(tap)
 		load := s.requests("client", port(name, 8080), 50, 4, "-once")
 		s.pod(name, nodes[1], "", "", "")
 		s.until(ample, "the first tunnel to "+name, func() (string, error) {
@@ -47,7 +47,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 			if err != nil {
 				return "it has no address", nil
 			}
-			_, is := tap.Flows()[wire.Flow{Client: client, Server: server, Port: tunnelPort}]
+			_, is := s.flows(tap)[wire.Flow{Client: client, Server: server, Port: tunnelPort}]
 			return missing(is, "none"), nil
 		})
 		// What came just now is not on the disk yet, for something has come all the time.
@@ -64,7 +64,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 		s.figure("killed to going again", time.Since(start).Seconds(), "s", nil)
 		s.Logf("requests: %s", s.stop(load))
 		server := netip.MustParseAddr(podIP(s.get("Pod", name)))
-		for flow, seen := range tap.Flows() {
+		for flow, seen := range s.flows(tap) {
 			if flow.Client == client && flow.Server == server {
 				s.Logf("to port %d: %+v", flow.Port, seen)
 				if flow.Port != tunnelPort {

@@ -73,12 +73,13 @@ func (s *stage) spoken(tap *wire.Tap, name, other string) {
 	s.Helper()
 	own := podIP(s.get("Pod", name))
 	s.until(joinLimit, name+" to speak", func() (string, error) {
-		for flow := range tap.Flows() {
+		flows := s.flows(tap)
+		for flow := range flows {
 			if flow.Client.String() == own && flow.Server.String() == other {
 				return "", nil
 			}
 		}
-		return fmt.Sprintf("%s does not: %s", own, tap), nil
+		return fmt.Sprintf("%s does not: %s", own, flows), nil
 	})
 }
 
