@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -78,7 +80,8 @@ spec:
 `, name, node, labels, more, inner, *image))
 }
 
-// meshedPair meshes the namespace, with a client on the first node and a server on the second; both are captured.
+// meshedPair meshes the namespace, with a client on the first node and a server on the second; both are captured, and the client reaches the
+// server.
 func (s *stage) meshedPair() []*scene.Object {
 	s.Helper()
 	nodes := s.nodes()
@@ -87,7 +90,44 @@ func (s *stage) meshedPair() []*scene.Object {
 	s.pod("server", nodes[1], "", "", "")
 	pods := s.ready("client", "server")
 	s.captured("client", "server")
+	s.reaches("client", port("server", 7002), peer.Echo)
+	if !*own {
+		return pods
+	}
+	// A Service that the client's tunnel has not been sent yet is reached past the tunnels.
+	tap := s.tap(pods...)
+	defer tap.Close()
+	s.until(ample, "the client to reach the server through the tunnels", func() (string, error) {
+		s.forget(tap)
+		report := s.try("client", port("server", 7002), peer.Echo, "-timeout", "2s")
+		flows := s.flows(tap)
+		return missing(report.Done > 0 && slices.Equal(flows.Ports(), []uint16{tunnelPort}), fmt.Sprintf("%s; on the wire: %s", report, flows)), nil
+	})
 	return pods
+}
+
+// reached has the pods and the hosts that have answered them.
+var reached sync.Map
+
+// reaches waits until a host has answered a pod once. A pod is ready, and a Service there, before DNS, kube-proxy on the client's node and the
+// client's tunnel have heard of it, and what they do until then says nothing about Fairway. When it has, the next fault is one.
+func (s *stage) reaches(pod, to, say string) {
+	s.Helper()
+	object := s.get("Pod", pod)
+	host, _, err := net.SplitHostPort(to)
+	s.must(err)
+	if object == nil {
+		s.Fatalf("no pod %s", pod)
+	}
+	pair := fmt.Sprintf("%s %s", object.GetUID(), host)
+	if _, is := reached.Load(pair); is {
+		return
+	}
+	s.until(ample, fmt.Sprintf("%s to answer %s", to, pod), func() (string, error) {
+		report := s.try(pod, to, say, "-timeout", "2s")
+		return missing(report.Done > 0, report.String()), nil
+	})
+	reached.Store(pair, true)
 }
 
 // ready waits for pods and returns them.
@@ -163,6 +203,7 @@ func (s *stage) client(pod string, args ...string) *client {
 // streams opens connections that stay, and returns when all are open.
 func (s *stage) streams(pod, to string, count int, every time.Duration) *client {
 	s.Helper()
+	s.reaches(pod, to, peer.Echo)
 	c := s.client(pod, "streams", "-to", to, "-parallel", fmt.Sprint(count), "-pause", every.String())
 	line, err := c.out.ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != peer.Ready {
@@ -172,8 +213,15 @@ func (s *stage) streams(pod, to string, count int, every time.Duration) *client 
 	return c
 }
 
-// requests sends HTTP requests at a rate.
+// requests sends HTTP requests at a rate to a Service with the name of its pod.
 func (s *stage) requests(pod, to string, rate, connections int, more ...string) *client {
+	s.Helper()
+	s.reaches(pod, to, peer.Name)
+	return s.requestsAnyway(pod, to, rate, connections, more...)
+}
+
+// requestsAnyway sends them even if nobody is there yet.
+func (s *stage) requestsAnyway(pod, to string, rate, connections int, more ...string) *client {
 	s.Helper()
 	return s.client(pod, append([]string{"requests", "-to", to, "-rate", fmt.Sprint(rate), "-parallel", fmt.Sprint(connections)}, more...)...)
 }
@@ -200,6 +248,7 @@ func (s *stage) try(pod, to, say string, more ...string) peer.Report {
 // well has conversations and wants all of them to go well.
 func (s *stage) well(name, pod, to, say string, more ...string) peer.Report {
 	s.Helper()
+	s.reaches(pod, to, say)
 	report := s.try(pod, to, say, more...)
 	s.Logf("%s: %s", name, report)
 	s.figure(name+": faults", float64(len(report.Faults)), "", record.AtMost(0))

@@ -39,10 +39,7 @@ func TestMeshCertificatesRotate(t *testing.T) {
 	s.says("HTTPRoute", "routed", "fairway.dev/Enforced", "True", "")
 	address := s.gateway("gw", 2)
 	s.apply(route("outside", s.namespace, "gw", "/", "server"))
-	s.until(ample, "the Gateway to serve", func() (string, error) {
-		answer, err := s.ask(nil, address, "/")
-		return missing(err == nil && answer.Status == 200, fmt.Sprintf("status %d, %v", answer.Status, err)), nil
-	})
+	s.servedByAll(address, 2)
 
 	clients := map[string]*client{}
 	for name, to := range map[string]string{"pod to pod": "server", "through a waypoint": "routed"} {

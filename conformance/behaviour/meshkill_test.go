@@ -40,7 +40,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 		name := fmt.Sprintf("server%d", round)
 		process := s.process(s.tunnels()[nodes[0]], ztunnelName)
 		s.forget(tap)
-		load := s.requests("client", port(name, 8080), 50, 4, "-once")
+		load := s.requestsAnyway("client", port(name, 8080), 50, 4, "-once")
 		s.pod(name, nodes[1], "", "", "")
 		s.until(ample, "the first tunnel to "+name, func() (string, error) {
 			server, err := netip.ParseAddr(podIP(s.get("Pod", name)))

@@ -95,7 +95,9 @@ func TestMeshServices(t *testing.T) {
 			s.apply(serviceRoute("HTTPRoute", service, s.namespace, "name: "+service, "routed", "name: "+service))
 		}
 		for _, service := range []string{"sticky", "local"} {
+			// Each node's tunnel is told for itself.
 			s.variant(c1, s.serviceAddress(service, 8080), "routed", ample)
+			s.variant(c2, s.serviceAddress(service, 8080), "routed", ample)
 		}
 		s.rolledOut(s.namespace, "waypoint-fairway-waypoint")
 		s.meets(c1, "local", "a1", "b1")
@@ -107,6 +109,7 @@ func TestMeshServices(t *testing.T) {
 		}
 		for _, service := range []string{"sticky", "local"} {
 			s.variant(c1, s.serviceAddress(service, 8080), "", ample)
+			s.variant(c2, s.serviceAddress(service, 8080), "", ample)
 		}
 	})
 	s.part("session affinity", func(s *stage) {

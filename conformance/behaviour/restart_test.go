@@ -158,7 +158,13 @@ func (s *stage) servedGateway(proxies int) (address string) {
 	address = s.gateway("gw", proxies)
 	s.apply(route("all", s.namespace, "gw", "/", "backend"))
 	s.reach(address, load.Request{Host: "x", Path: "/"}, 404, 200, appearLimit)
-	// By all proxies: one is some milliseconds ahead of the other.
+	s.servedByAll(address, proxies)
+	return address
+}
+
+// servedByAll waits until so many proxies behind an address have its route: one is some milliseconds ahead of the other.
+func (s *stage) servedByAll(address string, proxies int) {
+	s.Helper()
 	inARow := 0
 	s.until(ample, "every proxy to have the route", func() (string, error) {
 		answer, err := s.ask(nil, address, "/")
@@ -167,7 +173,6 @@ func (s *stage) servedGateway(proxies int) (address string) {
 		}
 		return missing(inARow == 5*proxies, fmt.Sprintf("status %d, %v", answer.Status, err)), nil
 	})
-	return address
 }
 
 // written writes a route and waits until it is served: that the controller works, and how soon.

@@ -266,10 +266,7 @@ func TestGatewayIntoTheMesh(t *testing.T) {
 	s.apply(route("outside", s.namespace, "gw", "/", "a"))
 	s.apply(serviceRoute("HTTPRoute", "inside", s.namespace, "name: a", "inside", "name: a"))
 	s.says("HTTPRoute", "inside", "fairway.dev/Enforced", "True", "")
-	s.until(ample, "the Gateway to serve", func() (string, error) {
-		answer, err := s.ask(nil, address, "/")
-		return missing(err == nil && answer.Status == 200, fmt.Sprintf("status %d, %v", answer.Status, err)), nil
-	})
+	s.servedByAll(address, 2)
 	tap := s.tap(append(s.proxies("gw"), pods["a"])...)
 	for range 20 {
 		answer, err := s.ask(nil, address, "/")
