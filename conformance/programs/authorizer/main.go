@@ -8,8 +8,8 @@
 //	status (number)        with which it is refused; without one 403
 //	body (string)          with which it is refused
 //
-// Its input is the question, as JSON of the protocol: `input.attributes.request.http.path`. OPA's own server for Envoy is no module that can be had
-// from the public proxy; the engine, the language and the protocol are the same here.
+// Its input is the question, as JSON of the protocol: `input.attributes.request.http.path`. The module proxy did not give out OPA's own server for
+// Envoy when this was written; the engine, the language and the protocol are the same here.
 package main
 
 import (
