@@ -1,5 +1,5 @@
 // Backend is the server behind the routes of the behaviour tests. It says who it is, on which port it was asked, by whom, and with
-// which headers `variant` and `X-Forwarded-For`, with the status that it is asked for, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
+// which headers `variant`, `X-Forwarded-For` and those named by `?header=`, with the status that it is asked for, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
 package main
 
 import (
@@ -100,6 +100,10 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("variant", r.Header.Get("variant"))
 	w.Header().Set("forwarded-for", strings.Join(r.Header.Values("X-Forwarded-For"), " | "))
 	w.Header().Set("path", r.URL.Path)
+	w.Header().Set("target", r.Method+" "+r.RequestURI)
+	for _, name := range r.URL.Query()["header"] {
+		w.Header().Add("heard", name+": "+strings.Join(r.Header.Values(name), " | "))
+	}
 	w.Header().Set("traceparent", r.Header.Get("traceparent"))
 	if status, err := strconv.Atoi(r.URL.Query().Get("status")); err == nil {
 		w.WriteHeader(status)

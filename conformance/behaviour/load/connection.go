@@ -5,6 +5,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -17,8 +18,10 @@ import (
 // timeout is how long a connection, and then each request, may take.
 const timeout = 10 * time.Second
 
-// Request is one HTTP GET.
+// Request is one HTTP request without a body.
 type Request struct {
+	// Method is GET if it is empty.
+	Method     string
 	Host, Path string
 	// Header has what is sent beside the Host.
 	Header http.Header
@@ -126,7 +129,10 @@ func (c *Connection) exchange(request Request) (Answer, bool, error) {
 		return Answer{}, false, err
 	}
 	var head bytes.Buffer
-	fmt.Fprintf(&head, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: fairway-behaviour\r\n", request.Path, request.Host)
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: fairway-behaviour\r\n", cmp.Or(request.Method, http.MethodGet), request.Path, request.Host)
+	if request.Method == http.MethodPost {
+		head.WriteString("Content-Length: 0\r\n")
+	}
 	if err := request.Header.Write(&head); err != nil {
 		return Answer{}, false, err
 	}

@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
@@ -65,6 +68,9 @@ func (t *tool) behaviour(args []string) error {
 func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 	backend, err := t.backendImage(on)
 	if err != nil {
+		return err
+	}
+	if err := t.peerImages(on, plan); err != nil {
 		return err
 	}
 	tests, err := t.behaviourTests()
@@ -176,6 +182,58 @@ func (t *tool) backendImage(on target) (string, error) {
 		return err
 	})
 	return img.Tags[0], err
+}
+
+// peer is a test that needs others' programs, and when it is run.
+type peer struct {
+	test   string
+	when   []string
+	module toolchain.Module
+	images func(bin string) []image.Image
+}
+
+var peers = []peer{
+	{"TestRealAuthorizer", []string{"change", "release", "all"}, toolchain.Authorizer, func(bin string) []image.Image {
+		return []image.Image{image.Authorizer(bin)}
+	}},
+	{"TestRealOAuth2Proxy", []string{"release", "all"}, toolchain.OpenID, func(bin string) []image.Image {
+		return []image.Image{image.OAuth2Proxy(bin), image.OpenID(bin)}
+	}},
+}
+
+// chooses says whether a plan may run a peer's test.
+func (p behaviourPlan) chooses(it peer) (bool, error) {
+	if p.run == "" {
+		return slices.Contains(it.when, p.when), nil
+	}
+	test, _, _ := strings.Cut(p.run, "/")
+	return regexp.MatchString(test, it.test)
+}
+
+// peerImages puts the images of others' programs on the nodes that the tests need; they are compiled the first time.
+func (t *tool) peerImages(on target, plan behaviourPlan) error {
+	for _, it := range peers {
+		if chosen, err := plan.chooses(it); err != nil || !chosen {
+			if err != nil {
+				return fmt.Errorf("--run: %w", err)
+			}
+			continue
+		}
+		bins, err := t.build(it.module)
+		if err != nil {
+			return err
+		}
+		for _, img := range it.images(bins[it.module.Name]) {
+			err := t.report.Step("image "+img.Tags[0], func() error {
+				_, err := on.LoadImage(img)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (t *tool) goBuild(args ...string) error {

@@ -29,6 +29,27 @@ func Backend(file string) Image {
 	return img
 }
 
+// Authorizer is an authorization service by gRPC, with OPA's engine.
+func Authorizer(bin string) Image {
+	img := program("fairway.test/authorizer:v1", filepath.Join(bin, "authorizer"), "/authorizer")
+	img.User = nonroot
+	return img
+}
+
+// OAuth2Proxy is the program of that name as it is published.
+func OAuth2Proxy(bin string) Image {
+	img := program("fairway.test/oauth2-proxy:v1", filepath.Join(bin, "oauth2-proxy"), "/bin/oauth2-proxy")
+	img.User = nonroot
+	return img
+}
+
+// OpenID is a provider of identities that OAuth2Proxy trusts.
+func OpenID(bin string) Image {
+	img := program("fairway.test/openid:v1", filepath.Join(bin, "openid"), "/openid")
+	img.User = nonroot
+	return img
+}
+
 // nonroot is the user of the usual base images without root.
 const nonroot = "65532:65532"
 

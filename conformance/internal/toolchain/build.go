@@ -55,11 +55,14 @@ var (
 	}}
 	EchoBasic = Module{Name: "echo-basic", Dir: "suite", Packages: []string{"sigs.k8s.io/gateway-api-conformance-images/echo-basic"}}
 	Suite     = Module{Name: "suite", Dir: "suite", Test: "conformance.test"}
-	Pause     = Module{Name: "pause", Dir: "programs/pause", Packages: []string{"."}}
+	// Authorizer and OpenID are what the tests of behaviour have Fairway ask.
+	Authorizer = Module{Name: "authorizer", Dir: "programs/authorizer", Packages: []string{"."}}
+	OpenID     = Module{Name: "openid", Dir: "programs/openid", Packages: []string{".", "github.com/oauth2-proxy/oauth2-proxy/v7"}}
+	Pause      = Module{Name: "pause", Dir: "programs/pause", Packages: []string{"."}}
 )
 
-// All modules, the one that takes longest first.
-var All = []Module{Kubernetes, Suite, CoreDNS, Helm, EchoAdvanced, EchoBasic, Pause}
+// All modules that a run at a change of the code needs, the one that takes longest first. OpenID is built when a test needs it, before a release.
+var All = []Module{Kubernetes, Suite, CoreDNS, Helm, EchoAdvanced, Authorizer, EchoBasic, Pause}
 
 // Builder builds modules into the cache, each version once.
 type Builder struct {

@@ -101,6 +101,7 @@ func TestModulesThatShareLibrariesRequireThemInOneVersion(t *testing.T) {
 	for _, group := range [][]string{
 		{"programs/kube", "."},
 		{Suite.Dir, Helm.Dir, CoreDNS.Dir, EchoAdvanced.Dir},
+		{Authorizer.Dir, OpenID.Dir},
 	} {
 		first := map[string]string{}
 		for _, dir := range group {
