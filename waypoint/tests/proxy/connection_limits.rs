@@ -7,7 +7,7 @@ use fairway_config::model::{
 };
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use support::backend::Server;
+use support::backend::{Server, echo};
 use support::pki::Authority;
 use support::tls::{client, connect};
 use support::wire::LONG;
@@ -71,7 +71,7 @@ async fn a_listener_for_bytes_has_so_many_connections_on_all_threads() {
 /// In TLS a connection counts once its name is known, and before its handshake.
 #[tokio::test]
 async fn a_listener_in_tls_has_so_many_connections_and_its_neighbour_its_own() {
-    let server = Server::http(1, support::backend::echo).await;
+    let server = Server::http(1, echo).await;
     let authority = Authority::new("names");
     let mut resources = backend("shop/web:80", AppProtocol::Http1, &[server.address]);
     resources.push(authority.for_host("*.example.com").certificate("shop/wild"));
