@@ -354,7 +354,7 @@ mod tests {
         };
         let mut left = headers();
         remove_underscored(&mut left);
-        assert_eq!(left.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a", "host"]);
+        assert!(left.len() == 2 && left.contains_key("x-a") && left.contains_key("host"), "{left:?}");
         for (are_owned, expected) in [(true, &["x-a"][..]), (false, &["api_key", "x-a", "x_b"])] {
             let mut trailers = headers();
             sift_trailers(&mut trailers, true, &OwnedHeaders::default().with_underscored(are_owned));

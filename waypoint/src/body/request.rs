@@ -34,8 +34,6 @@ pub enum RequestBody {
 pub struct Stream {
     incoming: ClientBody,
     gate: Option<Gate>,
-    /// Bytes of data that may come.
-    most: u64,
     progress: Rc<Progress>,
 }
 
@@ -48,6 +46,8 @@ pub struct Progress {
     /// Whether it was asked for a piece that the client has not sent.
     awaited: Cell<bool>,
     given_up: Cell<bool>,
+    /// Bytes of data that may come. Here and not in the stream, of which the state of each request has several copies.
+    most: Cell<Option<u64>>,
     too_large: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
@@ -130,13 +130,13 @@ impl Stream {
     /// decided what they say.
     pub fn new(incoming: ClientBody, at_edge: bool, owned: OwnedHeaders) -> Self {
         let progress = Rc::new(Progress { at_edge, owned, ..Progress::default() });
-        Self { incoming, gate: None, most: u64::MAX, progress }
+        Self { incoming, gate: None, progress }
     }
 
     /// The same, which breaks off where it gets longer than this.
     #[must_use]
-    pub fn limited_to(mut self, most: Option<u64>) -> Self {
-        self.most = most.unwrap_or(u64::MAX);
+    pub fn limited_to(self, most: Option<u64>) -> Self {
+        self.progress.most.set(most);
         self
     }
 
@@ -177,7 +177,7 @@ impl Stream {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 let all = self.progress.bytes.get() + bytes;
                 self.progress.bytes.set(all);
-                if all > self.most {
+                if self.progress.most.get().is_some_and(|most| all > most) {
                     // What is over is not sent on: the endpoint must not take what it has for the whole.
                     self.progress.too_large.set(true);
                     self.progress.broken.set(true);

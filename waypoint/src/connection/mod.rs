@@ -11,7 +11,8 @@ use crate::wire::WireState;
 use fairway_config::model::ClientTreatment;
 use fairway_runtime::drain::Phase;
 use fairway_telemetry::ConnectionId;
-use std::cell::{Cell, RefCell};
+use http::HeaderValue;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
@@ -46,6 +47,8 @@ pub struct Connection {
     treatment: RefCell<Option<Arc<ClientTreatment>>>,
     /// Of the listeners that it counts for. Mostly none is counted.
     places: RefCell<Vec<ListenerPlace>>,
+    /// What endpoints are told of the certificate that the client has shown. Boxed: mostly they are told nothing.
+    certificate: OnceCell<Box<HeaderValue>>,
     _share: Option<Share<IpAddr>>,
 }
 
@@ -146,6 +149,7 @@ impl Connections {
             count: self.count.clone(),
             treatment: RefCell::new(None),
             places: RefCell::default(),
+            certificate: OnceCell::new(),
             _share: share,
         });
         self.count.set(self.count.get() + 1);
@@ -283,6 +287,16 @@ impl Connection {
         self.requests.set(number + 1);
         self.in_flight.set(self.in_flight.get() + 1);
         number
+    }
+
+    /// Endpoints are told this of the certificate that the client has shown. It is said once.
+    pub fn shows(&self, certificate: HeaderValue) {
+        let _ = self.certificate.set(Box::new(certificate));
+    }
+
+    /// What endpoints are told of the certificate that the client has shown, where a listener says so.
+    pub fn certificate(&self) -> Option<&HeaderValue> {
+        self.certificate.get().map(|it| &**it)
     }
 
     /// The requests that it has brought so far.

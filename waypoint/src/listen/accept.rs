@@ -238,7 +238,6 @@ fn enter(
             caller: Caller { address: Some(client), ..Caller::default() },
             proxy: proxy.map(Box::new),
             identity: None,
-            certificate: None,
         }
     };
     match &found.entrance {

@@ -44,8 +44,6 @@ pub struct Arrival {
     pub proxy: Option<Box<IpAddr>>,
     /// The identity of the client, if it was authenticated by mTLS.
     pub identity: Option<SpiffeId>,
-    /// What endpoints are told of the certificate that it has shown. Boxed: mostly they are told nothing.
-    pub certificate: Option<Box<HeaderValue>>,
 }
 
 // === impl Arrival ===
@@ -90,7 +88,7 @@ impl Arrival {
     }
 
     /// From now on the connection is for the listener of this name.
-    fn treat_by_name(&mut self, port: PortId, sni: Option<&str>, stream: &TlsStream<TcpStream>) {
+    fn treat_by_name(&self, port: PortId, sni: Option<&str>, stream: &TlsStream<TcpStream>) {
         if !self.connection.is_treated() {
             return;
         }
@@ -105,7 +103,9 @@ impl Arrival {
             && validates_clients(&bound.listener)
         {
             let leaf = session.peer_certificates().and_then(<[_]>::first);
-            self.certificate = leaf.and_then(forwarded_certificate).map(Box::new);
+            if let Some(certificate) = leaf.and_then(forwarded_certificate) {
+                self.connection.shows(certificate);
+            }
         }
     }
 
@@ -216,7 +216,7 @@ impl Arrival {
     }
 
     pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: ReadAhead) {
-        let Self { worker, connection, origin, scheme, caller, proxy, identity, certificate } = self;
+        let Self { worker, connection, origin, scheme, caller, proxy, identity } = self;
         let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {
             worker,
@@ -227,7 +227,6 @@ impl Arrival {
             caller,
             proxy,
             identity,
-            certificate,
             forwarded_for,
             is_http10: Cell::new(false),
             switch: RefCell::new(None),

@@ -81,7 +81,6 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 caller: Caller { address: client.or(source), node: connect_request.node, service },
                 proxy: None,
                 identity: Some(peer),
-                certificate: None,
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;
         }

@@ -37,8 +37,6 @@ pub struct Client {
     pub proxy: Option<Box<IpAddr>>,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
-    /// What endpoints are told of the certificate that it has shown; mostly nothing.
-    pub certificate: Option<Box<HeaderValue>>,
     /// Its address as a header.
     pub forwarded_for: Option<HeaderValue>,
     /// Whether its latest request was HTTP/1.0: then only the end of the connection tells where some bodies end.

@@ -206,7 +206,7 @@ impl<'c> Sender<'c> {
             && let Some(bound) = treating.find_listener(&mut sender.listener, parts)?
         {
             treatment::hold(client, bound, exchange)?;
-            treating.treat(bound, client.certificate.as_deref(), parts)?;
+            treating.treat(bound, client.connection.certificate(), parts)?;
         }
         Ok((options, sender))
     }

@@ -201,7 +201,6 @@ impl MemoryProxy {
                 caller: Caller { address: Some(address), ..Caller::default() },
                 proxy,
                 identity,
-                certificate: None,
                 forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
                 is_http10: Cell::new(false),
                 switch: RefCell::new(None),

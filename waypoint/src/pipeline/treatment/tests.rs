@@ -249,7 +249,9 @@ async fn a_body_that_is_longer_than_its_listener_lets_it_be_is_answered_with_413
 #[tokio::test(start_paused = true)]
 async fn over_http2_a_body_that_is_too_long_is_answered_with_413_and_the_other_streams_go_on() {
     let ten = ClientLimits { body_bytes: Some(10), streams: Some(7), ..ClientLimits::default() };
-    let (proxy, heard) = start(limits(ten), None);
+    // Of the streams the larger number of the two holds.
+    let other = ClientLimits { streams: Some(5), ..ClientLimits::default() };
+    let (proxy, heard) = start(limits(ten), Some(limits(other)));
     run(proxy, async |proxy| {
         let version = Some(Version::Http2);
         let stream = proxy.connect(MemoryClient { version, ..MemoryClient::default() });
