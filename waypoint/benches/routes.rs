@@ -205,6 +205,7 @@ fn listener() -> Resource {
         address_source: AddressSource::Connection,
         filters: vec![],
         limits: vec![],
+        treatment: None,
     }))
 }
 

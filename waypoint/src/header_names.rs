@@ -100,12 +100,26 @@ pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName, which: Spell
     }
 }
 
+/// Whether a name has a `_`, which some servers take for a `-`.
+pub fn has_underscore(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().contains(&b'_')
+}
+
+/// Takes out the headers whose names have a `_`.
+pub fn remove_underscored(headers: &mut HeaderMap) {
+    let names: SmallVec<[HeaderName; 8]> = headers.keys().filter(|it| has_underscore(it)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// Headers of which this proxy has decided what they say, so that no trailer says it: those that the route's stages take out or set, and
 /// the one that has the client's address. What is known before a request comes is shared with it.
 #[derive(Debug, Default)]
 pub struct OwnedHeaders {
     of_stages: SmallVec<[Arc<[HeaderName]>; 2]>,
     of_address: Option<HeaderName>,
+    no_underscores: bool,
 }
 
 // === impl OwnedHeaders ===
@@ -113,7 +127,13 @@ pub struct OwnedHeaders {
 impl OwnedHeaders {
     /// With the header that has the client's address, if one has it.
     pub fn with_address(header: Option<&HeaderName>) -> Self {
-        Self { of_stages: SmallVec::new(), of_address: header.cloned() }
+        Self { of_address: header.cloned(), ..Self::default() }
+    }
+
+    /// The same, and every name with a `_` if that is so.
+    #[must_use]
+    pub fn with_underscored(self, are_owned: bool) -> Self {
+        Self { no_underscores: are_owned, ..self }
     }
 
     /// Adds those of stages.
@@ -136,6 +156,7 @@ pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool, owned: &OwnedHeade
         NEVER_TRAILERS.contains(*name)
             || FRAMING.iter().any(|it| is_spelling(bytes, it))
             || at_edge && is_dropped(bytes)
+            || owned.no_underscores && has_underscore(name)
             || owned.names().any(|it| is_spelling(bytes, it.as_str().as_bytes()))
     };
     let out: SmallVec<[HeaderName; 8]> = trailers.keys().filter(is_out).cloned().collect();
@@ -282,6 +303,25 @@ mod tests {
             trailers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("1"));
             sift_trailers(&mut trailers, false, &owned);
             assert_eq!(trailers.len(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_with_underscores_are_taken_out_where_that_is_asked_for() {
+        let all = ["api_key", "x-a", "x_b", "host"];
+        let headers = || -> HeaderMap {
+            let value = HeaderValue::from_static("1");
+            all.iter().map(|it| (HeaderName::from_static(it), value.clone())).collect()
+        };
+        let mut left = headers();
+        remove_underscored(&mut left);
+        assert!(left.len() == 2 && left.contains_key("x-a") && left.contains_key("host"), "{left:?}");
+        for (are_owned, expected) in [(true, &["x-a"][..]), (false, &["api_key", "x-a", "x_b"])] {
+            let mut trailers = headers();
+            sift_trailers(&mut trailers, true, &OwnedHeaders::default().with_underscored(are_owned));
+            let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, expected, "{are_owned}");
         }
     }
 

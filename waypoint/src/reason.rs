@@ -18,6 +18,8 @@ pub enum Reason {
     BadBody,
     /// The client sent its body too slowly.
     SlowBody,
+    /// A body longer than the limit of the listener.
+    BodyTooLarge,
     /// CONNECT, which is for forward proxies.
     Connect,
     /// A target that is neither a path nor `*`.
@@ -90,6 +92,7 @@ impl Reason {
                 StatusCode::BAD_REQUEST
             }
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TooManyFields | Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -122,6 +125,7 @@ impl Reason {
             Self::Ambiguous(_) => "ambiguous_framing",
             Self::BadBody => "bad_body",
             Self::SlowBody => "slow_body",
+            Self::BodyTooLarge => "body_too_large",
             Self::Connect => "connect",
             Self::BadTarget => "bad_target",
             Self::TargetTooLong => "target_too_long",
@@ -156,11 +160,12 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 34] = [
+    pub const LABELS: [&'static str; 35] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
         "slow_body",
+        "body_too_large",
         "connect",
         "bad_target",
         "target_too_long",
@@ -212,6 +217,7 @@ impl Reason {
             Self::Ambiguous(_) => "The request's framing can be read in more than one way.\n",
             Self::BadBody => "The request's body is malformed or incomplete.\n",
             Self::SlowBody => "The request's body came in too slowly.\n",
+            Self::BodyTooLarge => "The request's body is too large.\n",
             Self::Connect => "CONNECT is not served here.\n",
             Self::BadTarget => "The request's target is neither a path nor an asterisk.\n",
             Self::TargetTooLong => "The request's target is too long.\n",
@@ -253,6 +259,7 @@ impl Reason {
                 | Self::Ambiguous(_)
                 | Self::BadBody
                 | Self::SlowBody
+                | Self::BodyTooLarge
                 | Self::Connect
                 | Self::BadTarget
                 | Self::TargetTooLong
@@ -267,7 +274,7 @@ impl Reason {
         match self {
             Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
             Self::Denied => "7",                            // PERMISSION_DENIED
-            Self::Limited(_) => "8",                        // RESOURCE_EXHAUSTED
+            Self::Limited(_) | Self::BodyTooLarge => "8",   // RESOURCE_EXHAUSTED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
             Self::ListenerClosed

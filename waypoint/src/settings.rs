@@ -1,7 +1,7 @@
 //! What an operator may turn, and the limits that hold when nothing is turned.
 
 use fairway_balance::Locality;
-use fairway_config::model::{BackendKey, ObjectName, SpiffeId};
+use fairway_config::model::{BackendKey, ClientLimits, ClientTimeouts, ObjectName, SpiffeId};
 use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -54,14 +54,19 @@ pub struct Limits {
 /// How long the proxy waits for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the rest of a request's head (or a TLS handshake) once it has begun.
+    /// For a client's TLS handshake, or the first message of TLS that passes through.
+    pub handshake: Duration,
+    /// For the rest of a request's head once it has begun.
     pub head: Duration,
-    /// For the next request on an open client connection, and for a byte either way where a response has begun and its
-    /// request has not ended.
+    /// For the next request on an open client connection.
     pub idle: Duration,
-    /// For a part of a body while the client is the one that is waited for: to send its request, or to take its response.
+    /// For a byte either way where a response has begun and its request has not ended.
+    pub stream_idle: Duration,
+    /// For a part of a request's body while the client is the one that is waited for.
     pub body: Duration,
-    /// Bytes a second that such a part must bring on average.
+    /// For a part of a response that the client does not take.
+    pub response: Duration,
+    /// Bytes a second that such parts must bring on average.
     pub body_rate: u64,
     /// For a connection to an endpoint.
     pub connect: Duration,
@@ -100,6 +105,23 @@ impl ProxySettings {
 
 // === impl Limits ===
 
+impl Limits {
+    /// The same, as far as a listener does not narrow them for its clients. It widens none.
+    #[must_use]
+    pub fn of_clients(self, listener: &ClientLimits) -> Self {
+        let narrow = |own: usize, said: Option<u64>| {
+            said.and_then(|it| usize::try_from(it).ok()).map_or(own, |it| it.min(own))
+        };
+        let streams = listener.streams.and_then(|it| u32::try_from(it).ok());
+        Self {
+            head_bytes: narrow(self.head_bytes, listener.header_bytes),
+            header_fields: narrow(self.header_fields, listener.headers),
+            streams: streams.map_or(self.streams, |it| it.min(self.streams)),
+            ..self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -118,12 +140,31 @@ impl Default for Limits {
 
 // === impl Timeouts ===
 
+impl Timeouts {
+    /// The same, with what a listener says for its clients.
+    #[must_use]
+    pub fn of_clients(self, listener: &ClientTimeouts) -> Self {
+        let ClientTimeouts { handshake, request_headers, request_body, idle, stream_idle } = *listener;
+        Self {
+            handshake: handshake.unwrap_or(self.handshake),
+            head: request_headers.unwrap_or(self.head),
+            body: request_body.unwrap_or(self.body),
+            idle: idle.unwrap_or(self.idle),
+            stream_idle: stream_idle.unwrap_or(self.stream_idle),
+            ..self
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            head: Duration::from_secs(10),
-            idle: Duration::from_secs(300),
-            body: Duration::from_secs(60),
+            handshake: Duration::ZERO,
+            head: Duration::ZERO,
+            idle: Duration::ZERO,
+            stream_idle: Duration::ZERO,
+            body: Duration::ZERO,
+            response: Duration::from_secs(60),
             body_rate: 100,
             connect: Duration::from_secs(5),
             identity: Duration::from_secs(5),
@@ -131,5 +172,6 @@ impl Default for Timeouts {
             upstream_idle: Duration::from_secs(55),
             session: Duration::from_secs(60),
         }
+        .of_clients(&ClientTimeouts::BUILT_IN)
     }
 }

@@ -1,5 +1,6 @@
 //! The byte streams a proxy speaks over, as one type, so that hyper's state machines are compiled once.
 
+use fairway_config::model::ClientKeepalive;
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -73,6 +74,20 @@ pub fn bound_unsent(socket: &impl AsFd) {
 }
 
 const UNSENT: u32 = 128 << 10;
+
+/// The same for a client, as the listener says that it is for, or those of its port.
+pub fn keep_client_alive(socket: &impl AsFd, asked: &ClientKeepalive) {
+    if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&keepalive_of(asked)) {
+        tracing::debug!(%error, "the kernel does not ask a client whether it is there as its listener says");
+    }
+}
+
+fn keepalive_of(asked: &ClientKeepalive) -> TcpKeepalive {
+    let ClientKeepalive { idle, interval, probes } = *asked;
+    let keepalive = idle.into_iter().fold(KEEPALIVE, TcpKeepalive::with_time);
+    let keepalive = interval.into_iter().fold(keepalive, TcpKeepalive::with_interval);
+    probes.into_iter().fold(keepalive, TcpKeepalive::with_retries)
+}
 
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))

@@ -4,15 +4,24 @@
 //! A policy that cannot be read must not be as one that is not there: it is read as [`Reading`], which is never an error, and where
 //! it cannot be understood where clients are, its targets are closed.
 
+mod headers;
+mod keepalive;
+mod limits;
 mod reading;
 mod source;
 mod status;
+mod timeouts;
+mod tls;
 
+pub use headers::{ClientCertificateHeader, RequestId, UnderscoresInHeaders};
+pub use keepalive::KeepaliveOfClients;
+pub use limits::{Http2OfClients, LimitsOfClients};
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
 pub use status::ClientPolicyStatus;
+pub use timeouts::TimeoutsOfClients;
+pub use tls::{CipherSuiteName, ClientTls, CurveName, MinTlsVersion};
 
-use fairway_config::model::TlsVersion;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +40,7 @@ use serde::{Deserialize, Serialize};
     status = "ClientPolicyStatus",
     derive = "PartialEq",
     label("gateway.networking.k8s.io/policy", "Direct"),
-    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, and which TLS is spoken with it.",
+    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, which TLS is spoken with it, how long is waited for it, and how much it may have.",
     printcolumn = r#"{"name": "Source", "type": "string", "jsonPath": ".spec.clientAddress.source"}"#,
     printcolumn = r#"{"name": "Target", "type": "string", "jsonPath": ".spec.targetRefs[0].name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[0].conditions[?(@.type==\"Accepted\")].status"}"#,
@@ -39,7 +48,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls)").message("a policy says something of clients: clientAddress, tls, or both"))]
+#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls) || has(self.timeouts) || has(self.limits) || has(self.clientCertificateHeader) || has(self.requestID) || has(self.underscores) || has(self.keepalive)").message("a policy says something of clients"))]
 pub struct ClientPolicySpec {
     /// The Gateways and ListenerSets whose listeners it is about, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -51,6 +60,28 @@ pub struct ClientPolicySpec {
     /// What of TLS is spoken with clients where it ends at the Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
+    /// How long is waited for clients. What is left out is as without a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsOfClients>,
+    /// How much clients may have. It narrows the limits of the whole proxy, and widens none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsOfClients>,
+    /// Set tells endpoints in X-Forwarded-Client-Cert whose certificate the client has shown, where certificates of clients are
+    /// validated. What clients say there themselves is dropped in any case. Without it Drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_header: Option<ClientCertificateHeader>,
+    /// Whose X-Request-Id holds. Keep: that of the client, if it is one word of at most 64 characters. Generate: a new one, but for
+    /// those of the proxies that are believed in clientAddress where they speak HTTP. New ones are UUIDs of version 7, which sort by their
+    /// time. Without it each request gets a new one of version 4.
+    #[serde(default, rename = "requestID", skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
+    /// What becomes of headers with an underscore in their names, which some servers take for a hyphen. Keep: they go on, but for those
+    /// that would be taken for a header that matters. Drop: they are taken out. Refuse: 400. Without it Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underscores: Option<UnderscoresInHeaders>,
+    /// When the kernel asks a silent client whether it is still there (TCP keepalive). What is left out is as without a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<KeepaliveOfClients>,
 }
 
 /// A Gateway or a ListenerSet, or one of its listeners.
@@ -91,36 +122,6 @@ pub struct ClientAddress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
     pub header: Option<String>,
-}
-
-/// What of TLS is spoken with clients.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientTls {
-    /// The lowest version that is spoken.
-    pub min_version: MinTlsVersion,
-}
-
-/// The lowest version of TLS that is spoken.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MinTlsVersion {
-    /// TLS 1.2 and TLS 1.3.
-    #[serde(rename = "1.2")]
-    V1_2,
-    /// TLS 1.3 and nothing older.
-    #[serde(rename = "1.3")]
-    V1_3,
-}
-
-// === impl MinTlsVersion ===
-
-impl From<MinTlsVersion> for TlsVersion {
-    fn from(version: MinTlsVersion) -> Self {
-        match version {
-            MinTlsVersion::V1_2 => Self::V1_2,
-            MinTlsVersion::V1_3 => Self::V1_3,
-        }
-    }
 }
 
 /// Where the address of a client is from.

@@ -1,6 +1,7 @@
 //! Strategies that make any resource, for property tests.
 
 mod address_source;
+mod client_treatment;
 mod limit;
 mod probe;
 mod route;
@@ -8,10 +9,10 @@ mod trust;
 
 use crate::kinds::for_each_kind;
 use crate::model::{
-    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
-    EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
-    ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
-    TlsTermination, TlsVersion, Workload,
+    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, CipherSuite, ConsumerWaypoint,
+    Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy,
+    KeyExchangeGroup, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service,
+    ServicePort, SessionAffinity, SpiffeId, TlsAlgorithms, TlsTermination, TlsVersion, Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -88,10 +89,20 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
     let filters = vec(route::filter(), 0..2);
-    let rest = (of(key()), vec(key(), 0..2), vec(key(), 0..2), address_source::source(), of(name()), filters);
+    let treatment = client_treatment::treatment();
+    let rest = (
+        of(key()),
+        vec(key(), 0..2),
+        vec(key(), 0..2),
+        address_source::source(),
+        of(name()),
+        filters,
+        treatment,
+    );
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
-            let (backend_certificate, authorizations, limits, address_source, closed, filters) = rest;
+            let (backend_certificate, authorizations, limits, address_source, closed, filters, treatment) =
+                rest;
             Listener {
                 key,
                 gateway,
@@ -106,6 +117,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 address_source,
                 filters,
                 limits,
+                treatment,
             }
         },
     )
@@ -113,9 +125,18 @@ pub fn listener() -> impl Strategy<Value = Listener> {
 
 fn termination() -> impl Strategy<Value = TlsTermination> {
     let min_version = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
-    (vec(key(), 1..3), of(trust::clients()), min_version).prop_map(|(certificates, clients, min_version)| {
-        TlsTermination { certificates, clients, min_version }
-    })
+    let suites = proptest::sample::subsequence(CipherSuite::ALL, 0..=3);
+    let groups = proptest::sample::subsequence(KeyExchangeGroup::ALL, 0..=3);
+    let algorithms =
+        (suites, groups).prop_map(|(cipher_suites, groups)| TlsAlgorithms { cipher_suites, groups });
+    (vec(key(), 1..3), of(trust::clients()), min_version, algorithms).prop_map(
+        |(certificates, clients, min_version, algorithms)| TlsTermination {
+            certificates,
+            clients,
+            min_version,
+            algorithms,
+        },
+    )
 }
 
 /// A backend of every protocol, in the clear, over TLS, or unusable.

@@ -26,6 +26,7 @@
 
 mod backoff;
 mod bearer;
+mod certificate_names;
 mod clock;
 mod grpc;
 mod handshake;
@@ -43,6 +44,7 @@ pub mod wire;
 pub mod testing;
 
 pub use bearer::{BearerToken, CallingChannel, ControllerChannel};
+pub use certificate_names::CertificateNames;
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock, reached};
 pub use grpc::GrpcIssuer;
 pub use handshake::{HandshakeError, accept, connect};

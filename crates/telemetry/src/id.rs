@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The header that carries a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -65,15 +66,26 @@ impl Ids {
 
     /// Gives a request its id: the one that it has, if that is trusted, or a new one.
     pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) {
-        if trust == Trust::Keep {
-            let mut all = headers.get_all(&REQUEST_ID).iter();
-            if let (Some(only), None) = (all.next(), all.next())
-                && is_token(only.as_bytes())
-            {
-                return;
-            }
+        if trust == Trust::Keep && is_identified(headers) {
+            return;
         }
         headers.insert(REQUEST_ID, self.request());
+    }
+
+    /// The same, with new ids that sort by their time: UUIDs of version 7.
+    pub fn identify_in_time(&mut self, headers: &mut HeaderMap, trust: Trust, now: SystemTime) {
+        if trust == Trust::Keep && is_identified(headers) {
+            return;
+        }
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut octets = [0; 16];
+        self.rng.fill_bytes(&mut octets);
+        // 48 bits of milliseconds last for 8,900 years.
+        let [_, _, time @ ..] = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).to_be_bytes();
+        octets[..6].copy_from_slice(&time);
+        let id = Bytes::copy_from_slice(&uuid_text(octets, 7));
+        let id = HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("invalid"));
+        headers.insert(REQUEST_ID, id);
     }
 
     /// The number of a new connection.
@@ -94,16 +106,16 @@ impl Ids {
     fn draw_block(&mut self) -> Bytes {
         let mut random = [[0; 16]; BLOCK];
         self.rng.fill_bytes(random.as_flattened_mut());
-        Bytes::from(random.map(uuid_text).as_flattened().to_vec())
+        Bytes::from(random.map(|it| uuid_text(it, 4)).as_flattened().to_vec())
     }
 }
 
-/// The UUID of version 4 with these random bits.
-fn uuid_text(mut random: [u8; 16]) -> [u8; UUID] {
+/// The UUID of this version with these bits.
+fn uuid_text(mut random: [u8; 16], version: u8) -> [u8; UUID] {
     /// Where the two digits of each byte stand, between the dashes.
     const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    random[6] = (random[6] & 0x0f) | 0x40;
+    random[6] = (random[6] & 0x0f) | version << 4;
     random[8] = (random[8] & 0x3f) | 0x80;
     let mut text = [b'-'; UUID];
     for (byte, place) in random.into_iter().zip(PLACES) {
@@ -117,6 +129,12 @@ impl Default for Ids {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether there is one id that can be kept.
+fn is_identified(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(&REQUEST_ID).iter();
+    matches!((all.next(), all.next()), (Some(only), None) if is_token(only.as_bytes()))
 }
 
 /// Whether it is one word that no log and no header has to escape.
@@ -162,6 +180,26 @@ mod tests {
     }
 
     #[test]
+    fn ids_in_time_are_of_version_7_and_sort_by_their_time() {
+        let at = |millis| UNIX_EPOCH + std::time::Duration::from_millis(millis);
+        let mut ids = Ids::new();
+        let mut made: Vec<String> = Vec::new();
+        for millis in [0, 1, 255, 256, 1_780_000_000_000, 1_780_000_000_001] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static("mine"));
+            ids.identify_in_time(&mut headers, Trust::Keep, at(millis));
+            assert_eq!(headers[REQUEST_ID], "mine");
+            ids.identify_in_time(&mut headers, Trust::Replace, at(millis));
+            made.push(headers[REQUEST_ID].to_str().unwrap().to_owned());
+        }
+        assert!(made.is_sorted(), "{made:?}");
+        assert!(made[4].starts_with("019e7044-8800-7"), "{}", made[4]);
+        for id in &made {
+            assert!(id.len() == UUID && &id[14..15] == "7" && "89ab".contains(&id[19..20]), "{id}");
+        }
+    }
+
+    #[test]
     fn a_peers_id_is_kept_if_it_is_one_short_word() {
         let longest = "a".repeat(64);
         for kept in ["7", "b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f", "trace_1.2~3", &longest] {
@@ -188,10 +226,10 @@ mod tests {
 
     #[test]
     fn an_id_has_the_text_of_its_bits() {
-        assert_eq!(uuid_text([0; 16]), *b"00000000-0000-4000-8000-000000000000");
-        assert_eq!(uuid_text([0xff; 16]), *b"ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid_text([0; 16], 4), *b"00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_text([0xff; 16], 4), *b"ffffffff-ffff-4fff-bfff-ffffffffffff");
         let bits = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128;
-        assert_eq!(uuid_text(bits.to_be_bytes()), *b"01234567-89ab-4def-8123-456789abcdef");
+        assert_eq!(uuid_text(bits.to_be_bytes(), 4), *b"01234567-89ab-4def-8123-456789abcdef");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::SystemTime;
 use tokio::time::Instant;
 
 /// What one worker records with. It stays on the worker's thread.
@@ -177,6 +178,12 @@ impl Record {
     /// Gives the request its id: the one in its headers, if that is trusted, or a new one, which is put there.
     pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) {
         self.recorder.ids.borrow_mut().identify(headers, trust);
+        self.note(|details| details.request_id = headers.get(&REQUEST_ID).cloned());
+    }
+
+    /// The same, with new ids that sort by their time.
+    pub fn identify_in_time(&mut self, headers: &mut HeaderMap, trust: Trust) {
+        self.recorder.ids.borrow_mut().identify_in_time(headers, trust, SystemTime::now());
         self.note(|details| details.request_id = headers.get(&REQUEST_ID).cloned());
     }
 

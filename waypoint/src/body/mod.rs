@@ -28,6 +28,9 @@ pub enum BodyError {
     /// The client sends its body too slowly.
     #[error("the client sends its body too slowly")]
     TooSlow,
+    /// The client's body is longer than its listener lets it be.
+    #[error("the body is longer than the listener lets it be")]
+    TooLarge,
     /// The body is not wanted any more: another try has taken it over, or the connection is going down.
     #[error("the body is not wanted any more")]
     Abandoned,

@@ -46,6 +46,9 @@ pub struct Progress {
     /// Whether it was asked for a piece that the client has not sent.
     awaited: Cell<bool>,
     given_up: Cell<bool>,
+    /// Bytes of data that may come. Here and not in the stream, of which the state of each request has several copies.
+    most: Cell<Option<u64>>,
+    too_large: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
     at_edge: bool,
@@ -126,7 +129,15 @@ impl Stream {
     /// A client's body of which nothing was read; `at_edge` if the client is outside. `owned` are the headers of which this proxy has
     /// decided what they say.
     pub fn new(incoming: ClientBody, at_edge: bool, owned: OwnedHeaders) -> Self {
-        Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, owned, ..Progress::default() }) }
+        let progress = Rc::new(Progress { at_edge, owned, ..Progress::default() });
+        Self { incoming, gate: None, progress }
+    }
+
+    /// The same, which breaks off where it gets longer than this.
+    #[must_use]
+    pub fn limited_to(self, most: Option<u64>) -> Self {
+        self.progress.most.set(most);
+        self
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.
@@ -164,7 +175,15 @@ impl Stream {
                     sift_trailers(trailers, self.progress.at_edge, &self.progress.owned);
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.progress.bytes.set(self.progress.bytes.get() + bytes);
+                let all = self.progress.bytes.get() + bytes;
+                self.progress.bytes.set(all);
+                if self.progress.most.get().is_some_and(|most| all > most) {
+                    // What is over is not sent on: the endpoint must not take what it has for the whole.
+                    self.progress.too_large.set(true);
+                    self.progress.broken.set(true);
+                    self.incoming = ClientBody::Nothing;
+                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                }
             }
             Some(Err(_)) => self.progress.broken.set(true),
             None => {}
@@ -214,6 +233,11 @@ impl Progress {
     /// Whether it was broken off because the client sends it too slowly.
     pub fn is_given_up(&self) -> bool {
         self.given_up.get()
+    }
+
+    /// Whether it was broken off because it is longer than its listener lets it be.
+    pub fn is_too_large(&self) -> bool {
+        self.too_large.get()
     }
 
     fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -6,14 +6,17 @@ mod pace;
 
 use self::pace::{Paces, Rate, Verdict};
 use crate::settings::Timeouts;
-use crate::shares::{Share, Shares};
+use crate::shares::{ListenerConnections, ListenerPlace, Share, Shares};
 use crate::wire::WireState;
+use fairway_config::model::ClientTreatment;
 use fairway_runtime::drain::Phase;
 use fairway_telemetry::ConnectionId;
-use std::cell::{Cell, RefCell};
+use http::HeaderValue;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// The open client connections of a worker.
@@ -41,6 +44,11 @@ pub struct Connection {
     quiet: Cell<Quiet>,
     spared: Cell<u32>,
     count: Rc<Cell<usize>>,
+    treatment: RefCell<Option<Arc<ClientTreatment>>>,
+    /// Of the listeners that it counts for. Mostly none is counted.
+    places: RefCell<Vec<ListenerPlace>>,
+    /// What endpoints are told of the certificate that the client has shown. Boxed: mostly they are told nothing.
+    certificate: OnceCell<Box<HeaderValue>>,
     _share: Option<Share<IpAddr>>,
 }
 
@@ -139,6 +147,9 @@ impl Connections {
             quiet: Cell::new(Quiet::default()),
             spared: Cell::new(0),
             count: self.count.clone(),
+            treatment: RefCell::new(None),
+            places: RefCell::default(),
+            certificate: OnceCell::new(),
             _share: share,
         });
         self.count.set(self.count.get() + 1);
@@ -191,8 +202,16 @@ impl Connections {
 
     /// One tick a second: finds those that wait too long for their clients.
     pub fn tick(&self, timeouts: &Timeouts) {
-        let (head, idle) = (timeouts.head.as_secs(), timeouts.idle.as_secs());
         self.each(|connection| {
+            let timeouts = &match &*connection.treatment.borrow() {
+                None => *timeouts,
+                Some(it) => timeouts.of_clients(&it.timeouts),
+            };
+            let (head, idle) = (timeouts.head.as_secs(), timeouts.idle.as_secs());
+            let begun = match connection.state.get() {
+                ConnectionState::Handshake => timeouts.handshake.as_secs(),
+                _ => head,
+            };
             let waiting = connection.waiting();
             let mut quiet = connection.quiet.get();
             if quiet.waiting == waiting && quiet.requests == connection.requests.get() {
@@ -203,13 +222,13 @@ impl Connections {
             }
             let ticks = u64::from(quiet.ticks);
             match waiting {
-                Waiting::RestOfHead if ticks > head => connection.tell(Order::TooSlow),
+                Waiting::RestOfHead if ticks > begun => connection.tell(Order::TooSlow),
                 // One that has not gone after a while does not go by itself.
                 Waiting::Request if ticks > idle + head => connection.tell(Order::Stop),
                 Waiting::Request if ticks > idle => connection.tell(Order::Finish),
                 Waiting::Reader => {
                     let taken = connection.wire_state.taken();
-                    match Rate::measure(ticks, taken - quiet.taken, timeouts) {
+                    match Rate::measure(ticks, taken - quiet.taken, timeouts.response, timeouts.body_rate) {
                         Rate::Unknown => {}
                         Rate::Enough => quiet = Quiet { ticks: 0, taken, ..quiet },
                         Rate::TooLow => connection.tell(Order::Stop),
@@ -270,6 +289,26 @@ impl Connection {
         number
     }
 
+    /// Endpoints are told this of the certificate that the client has shown. It is said once.
+    pub fn shows(&self, certificate: HeaderValue) {
+        let _ = self.certificate.set(Box::new(certificate));
+    }
+
+    /// What endpoints are told of the certificate that the client has shown, where a listener says so.
+    pub fn certificate(&self) -> Option<&HeaderValue> {
+        self.certificate.get().map(|it| &**it)
+    }
+
+    /// The requests that it has brought so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// Whether it takes no further requests.
+    pub fn is_finishing(&self) -> bool {
+        self.order.get() >= Order::Finish
+    }
+
     /// A request and its response are over.
     pub fn end(&self) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
@@ -285,6 +324,36 @@ impl Connection {
     /// Notes how far the connection is.
     pub fn set_state(&self, state: ConnectionState) {
         self.state.set(state);
+    }
+
+    /// How the listener treats it that it is for, as far as that is known; else the listeners of its port.
+    pub fn treat_as(&self, treatment: Option<&Arc<ClientTreatment>>) {
+        let mut held = self.treatment.borrow_mut();
+        if held.as_ref().map(Arc::as_ptr) != treatment.map(Arc::as_ptr) {
+            *held = treatment.cloned();
+        }
+    }
+
+    /// Counts it for a listener that may have so many. False if that has them already; one that counts is not counted twice.
+    pub fn counts_for(&self, listener: &Arc<ListenerConnections>, most: u64) -> bool {
+        let mut places = self.places.borrow_mut();
+        if places.iter().any(|it| it.is_of(listener)) {
+            return true;
+        }
+        let place = listener.take(most);
+        let is_taken = place.is_some();
+        places.extend(place);
+        is_taken
+    }
+
+    /// Whether a listener of its port treats clients in a way of its own.
+    pub fn is_treated(&self) -> bool {
+        self.treatment.borrow().is_some()
+    }
+
+    /// How it is treated; none where nobody says so.
+    pub fn treatment(&self) -> Option<Arc<ClientTreatment>> {
+        self.treatment.borrow().clone()
     }
 
     /// How far the connection is.
@@ -346,10 +415,16 @@ impl Drop for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairway_config::model::ClientTimeouts;
     use std::time::Duration;
 
     fn timeouts() -> Timeouts {
-        Timeouts { head: Duration::from_secs(2), idle: Duration::from_secs(5), ..Timeouts::default() }
+        Timeouts {
+            handshake: Duration::from_secs(2),
+            head: Duration::from_secs(2),
+            idle: Duration::from_secs(5),
+            ..Timeouts::default()
+        }
     }
 
     fn after(connections: &Connections, connection: &Connection, ticks: u32) -> Order {
@@ -412,6 +487,34 @@ mod tests {
         let connections = Connections::new();
         let connection = connections.open(ConnectionState::Handshake);
         assert_eq!(after(&connections, &connection, 4), Order::TooSlow);
+    }
+
+    /// What is said for one connection holds for it and for no other, from the next tick on.
+    #[test]
+    fn a_connection_has_the_timeouts_of_its_listener() {
+        let seconds = |it| Some(Duration::from_secs(it));
+        let timeouts = ClientTimeouts {
+            handshake: seconds(4),
+            request_headers: seconds(6),
+            idle: seconds(9),
+            ..ClientTimeouts::default()
+        };
+        let treatment = Arc::new(ClientTreatment { timeouts, ..ClientTreatment::default() });
+        let connections = Connections::new();
+        for (state, in_head, own, expected) in [
+            (ConnectionState::Handshake, false, false, (4, Order::TooSlow)),
+            (ConnectionState::Handshake, false, true, (6, Order::TooSlow)),
+            (ConnectionState::Http1, true, false, (4, Order::TooSlow)),
+            (ConnectionState::Http1, true, true, (8, Order::TooSlow)),
+            (ConnectionState::Http1, false, false, (7, Order::Finish)),
+            (ConnectionState::Http2, false, true, (11, Order::Finish)),
+        ] {
+            let connection = connections.open(state);
+            connection.wire_state.set_in_head(in_head);
+            connection.treat_as(Some(&treatment).filter(|_| own));
+            let ended = (1..30).find(|_| after(&connections, &connection, 1) != Order::None);
+            assert_eq!((ended.unwrap_or(0), connection.order.get()), expected, "{state:?} {in_head} {own}");
+        }
     }
 
     #[test]

@@ -6,9 +6,12 @@
 
 use crate::body::Progress;
 use crate::settings::Timeouts;
+use fairway_config::model::ClientTreatment;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 /// The requests that are under way in one connection.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub struct Paces {
 #[derive(Debug, Default)]
 struct Pace {
     upload: Option<Rc<Progress>>,
+    /// How the listener treats its client that takes the request; none where nobody says so.
+    treatment: Option<Arc<ClientTreatment>>,
     /// Whether either side may be silent for as long as it likes before the other has ended.
     patient: bool,
     answered: bool,
@@ -100,6 +105,11 @@ impl Paces {
     /// The request has a body. A patient one is a stream of messages, on which silence means nothing.
     pub fn receives(&self, place: usize, upload: Rc<Progress>, patient: bool) {
         self.with(place, |pace| (pace.upload, pace.patient) = (Some(upload), patient));
+    }
+
+    /// The listener that takes the request treats its client so.
+    pub fn treat_as(&self, place: usize, treatment: &Arc<ClientTreatment>) {
+        self.with(place, |pace| pace.treatment = Some(treatment.clone()));
     }
 
     /// The head of the response is there.
@@ -189,6 +199,10 @@ impl Pace {
     }
 
     fn tick(&mut self, timeouts: &Timeouts, has_streams: bool) -> Verdict {
+        let timeouts = &match &self.treatment {
+            None => *timeouts,
+            Some(it) => timeouts.of_clients(&it.timeouts),
+        };
         let waiting = self.waiting(has_streams);
         let received = self.upload.as_ref().map_or(0, |it| it.bytes());
         let moved = match waiting {
@@ -205,21 +219,27 @@ impl Pace {
             Waiting::Endpoint => Verdict::GoOn,
             Waiting::Reader => {
                 let more = self.untaken.unwrap_or_default() / TAKEN_A_SECOND;
-                if ticks > timeouts.body.as_secs() + more as u64 { Verdict::Stalled } else { Verdict::GoOn }
-            }
-            Waiting::Body => match Rate::measure(ticks, moved - self.quiet.moved, timeouts) {
-                Rate::Unknown => Verdict::GoOn,
-                Rate::Enough => {
-                    self.quiet = Quiet { waiting, ticks: 0, moved };
+                if ticks > timeouts.response.as_secs() + more as u64 {
+                    Verdict::Stalled
+                } else {
                     Verdict::GoOn
                 }
-                Rate::TooLow => Verdict::SlowBody,
-            },
+            }
+            Waiting::Body => {
+                match Rate::measure(ticks, moved - self.quiet.moved, timeouts.body, timeouts.body_rate) {
+                    Rate::Unknown => Verdict::GoOn,
+                    Rate::Enough => {
+                        self.quiet = Quiet { waiting, ticks: 0, moved };
+                        Verdict::GoOn
+                    }
+                    Rate::TooLow => Verdict::SlowBody,
+                }
+            }
             Waiting::Either if moved != self.quiet.moved => {
                 self.quiet = Quiet { waiting, ticks: 0, moved };
                 Verdict::GoOn
             }
-            Waiting::Either if ticks > timeouts.idle.as_secs() => Verdict::Stalled,
+            Waiting::Either if ticks > timeouts.stream_idle.as_secs() => Verdict::Stalled,
             Waiting::Either => Verdict::GoOn,
         }
     }
@@ -239,12 +259,12 @@ pub enum Rate {
 // === impl Rate ===
 
 impl Rate {
-    /// Judges so many bytes in so many ticks of a second.
-    pub fn measure(ticks: u64, bytes: u64, timeouts: &Timeouts) -> Self {
-        let whole = timeouts.body.as_secs();
+    /// Judges so many bytes in so many ticks of a second, of so many bytes a second that a part of this length must bring.
+    pub fn measure(ticks: u64, bytes: u64, part: Duration, rate: u64) -> Self {
+        let whole = part.as_secs();
         if ticks <= whole {
             Self::Unknown
-        } else if bytes < whole.saturating_mul(timeouts.body_rate) {
+        } else if bytes < whole.saturating_mul(rate) {
             Self::TooLow
         } else {
             Self::Enough
@@ -255,16 +275,16 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use fairway_config::model::ClientTimeouts;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
-    use std::time::Duration;
 
     fn timeouts() -> Timeouts {
         Timeouts {
             body: Duration::from_secs(4),
             body_rate: 10,
-            idle: Duration::from_secs(9),
+            response: Duration::from_secs(4),
+            stream_idle: Duration::from_secs(9),
             ..Timeouts::default()
         }
     }
@@ -336,6 +356,27 @@ mod tests {
         });
         assert_eq!(ended, None, "the client speaks");
         assert!(matches!(until(&paces, false, 12, |_| ()), Some((_, Verdict::Stalled))));
+    }
+
+    #[test]
+    fn a_request_has_the_timeouts_of_its_listener() {
+        let seconds = |it| Some(Duration::from_secs(it));
+        let timeouts =
+            ClientTimeouts { request_body: seconds(8), stream_idle: seconds(3), ..ClientTimeouts::default() };
+        let treatment = Arc::new(ClientTreatment { timeouts, ..ClientTreatment::default() });
+        for (own, of_body, of_silence) in [(false, 6, 11), (true, 10, 5)] {
+            let ended = |answered: bool| {
+                let (paces, _progress) = with_body(false);
+                if own {
+                    paces.treat_as(0, &treatment);
+                }
+                if answered {
+                    paces.answered(0);
+                }
+                until(&paces, false, 100, |_| ()).map(|it| it.0)
+            };
+            assert_eq!((ended(false), ended(true)), (Some(of_body), Some(of_silence)), "{own}");
+        }
     }
 
     #[test]

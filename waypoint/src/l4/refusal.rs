@@ -43,6 +43,8 @@ pub enum L4Refusal {
     Loop,
     /// The proxy serves its maximum of clients.
     Full,
+    /// The listener has its maximum of connections.
+    ConnectionLimit,
     /// The proxy is draining and starts nothing new.
     Draining,
 }
@@ -51,7 +53,7 @@ pub enum L4Refusal {
 
 impl L4Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
@@ -71,6 +73,7 @@ impl L4Refusal {
         Self::ThroughWaypoint,
         Self::Loop,
         Self::Full,
+        Self::ConnectionLimit,
         Self::Draining,
     ];
 
@@ -96,6 +99,7 @@ impl L4Refusal {
             Self::ThroughWaypoint => "through_waypoint",
             Self::Loop => "loop",
             Self::Full => "full",
+            Self::ConnectionLimit => "connection_limit",
             Self::Draining => "draining",
         }
     }

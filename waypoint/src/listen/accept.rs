@@ -11,7 +11,7 @@ use crate::pipeline::{Origin, ServiceOrigin};
 use crate::ports::{Entrance, PortId};
 use crate::table::{ListenerSet, Opening};
 use crate::telemetry::{StreamKind, StreamRecord};
-use crate::transport::Transport;
+use crate::transport::{Transport, keep_client_alive};
 use crate::upstream::caller::Caller;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
@@ -216,6 +216,18 @@ fn enter(
 ) {
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
+    connection.treat_as(found.set.treatment());
+    if let Some(treatment) = found.set.treatment() {
+        keep_client_alive(&stream, &treatment.keepalive);
+    }
+    // Of several listeners nobody knows yet for which it is.
+    if found.set.listeners().len() == 1
+        && let Some((listener, most)) = first.connection_limit()
+        && !connection.counts_for(listener, most)
+    {
+        refuse_stream(worker, L4Refusal::ConnectionLimit, client);
+        return turn_away(worker, &stream);
+    }
     let arrival = |state, origin, scheme| {
         connection.set_state(state);
         Arrival {

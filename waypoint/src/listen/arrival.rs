@@ -4,26 +4,29 @@ use crate::address::FarEnd;
 use crate::connection::{Connection, ConnectionState, Order};
 use crate::l4::{Decision, Undecided, draw};
 use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::{Client, Origin, ServiceOrigin};
+use crate::pipeline::{Client, Origin, ServiceOrigin, forwarded_certificate};
 use crate::ports::PortId;
 use crate::ports::tls::handshake;
 use crate::serve::{detect_http, serve_http};
 use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::Tables;
 use crate::telemetry::{BytesRefusal, Observed, StreamKind, StreamRecord};
-use crate::transport::Transport;
+use crate::transport::{Transport, keep_client_alive};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
-use fairway_config::model::{AppProtocol, L4Kind, Scheme, SpiffeId};
+use fairway_config::model::{
+    AppProtocol, CertificateHeader, L4Kind, Listener, Scheme, SpiffeId, WithoutCertificate,
+};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// An accepted connection whose protocol is not known yet.
 pub struct Arrival {
@@ -68,18 +71,41 @@ impl Arrival {
             }
         };
         let session = stream.get_ref().1;
-        let sni = session.server_name().map(Arc::from);
+        let sni: Option<Arc<str>> = session.server_name().map(Arc::from);
         let version = match session.alpn_protocol() {
             Some(b"h2") => Some(Version::Http2),
             Some(b"http/1.1") => Some(Version::Http1),
             _ => None,
         };
+        self.treat_by_name(port, sni.as_deref(), &stream);
         self.origin = Origin::Gateway { port, sni: Some(sni) };
         self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
             Some(version) => self.serve_version(io, version, ReadAhead::default()).await,
             None => self.serve_plain(io).await,
+        }
+    }
+
+    /// From now on the connection is for the listener of this name.
+    fn treat_by_name(&self, port: PortId, sni: Option<&str>, stream: &TlsStream<TcpStream>) {
+        if !self.connection.is_treated() {
+            return;
+        }
+        let serving = self.worker.serving();
+        let set = serving.ports.listeners(port);
+        let Some(bound) = set.and_then(|it| it.for_host(sni.unwrap_or_default())) else { return };
+        let treatment = bound.listener.treatment.as_ref();
+        let (socket, session) = stream.get_ref();
+        self.connection.treat_as(treatment);
+        keep_client_alive(socket, &treatment.map(|it| it.keepalive).unwrap_or_default());
+        if treatment.is_some_and(|it| it.certificate_header == CertificateHeader::Set)
+            && validates_clients(&bound.listener)
+        {
+            let leaf = session.peer_certificates().and_then(<[_]>::first);
+            if let Some(certificate) = leaf.and_then(forwarded_certificate) {
+                self.connection.shows(certificate);
+            }
         }
     }
 
@@ -207,4 +233,10 @@ impl Arrival {
         });
         serve_http(client, io, ahead).await;
     }
+}
+
+/// Whether a listener refuses clients without a valid certificate. Else a certificate proves nothing.
+fn validates_clients(listener: &Listener) -> bool {
+    let clients = listener.protocol.termination().and_then(|it| it.clients.as_ref());
+    clients.is_some_and(|it| it.without == WithoutCertificate::Refused)
 }

@@ -10,7 +10,7 @@ use crate::ports::{Branch, Branches, PortId, Way};
 use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};
-use crate::transport::Transport;
+use crate::transport::{Transport, keep_client_alive};
 use bytes::{Bytes, BytesMut};
 use fairway_config::model::ListenerProtocol;
 use std::io;
@@ -85,6 +85,16 @@ impl Arrival {
             }
             return self.turn_away(stream, L4Refusal::NoListener);
         };
+        if self.connection.is_treated() {
+            let treatment = listener.listener.treatment.as_ref();
+            self.connection.treat_as(treatment);
+            keep_client_alive(&stream, &treatment.map(|it| it.keepalive).unwrap_or_default());
+        }
+        if let Some((counted, most)) = listener.connection_limit()
+            && !self.connection.counts_for(counted, most)
+        {
+            return self.turn_away(stream, L4Refusal::ConnectionLimit);
+        }
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
             Way::Refuse => self.refuse_name(&stream, L4Refusal::ListenerClosed),

@@ -47,7 +47,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
         },
     };
     let source = stream.peer_addr().ok().map(|it| it.ip().to_canonical());
-    let handshake_timeout = worker.settings.timeouts.head;
+    let handshake_timeout = worker.settings.timeouts.handshake;
     let settings = server::Settings { handshake_timeout, ..server::Settings::default() };
     let handler = |request: Request| {
         let (worker, listener) = (worker.clone(), listener.clone());

@@ -455,6 +455,8 @@ fn blame(unsent: &Unsent, progress: Option<&Progress>) -> Reason {
     tracing::debug!(error = %error, "no answer");
     if progress.is_some_and(Progress::is_given_up) {
         Reason::SlowBody
+    } else if progress.is_some_and(Progress::is_too_large) {
+        Reason::BodyTooLarge
     } else if progress.is_some_and(Progress::broken) {
         Reason::BadBody
     } else if io_error(error).and_then(|it| it.get_ref()).is_some_and(|it| it.is::<rustls::Error>()) {

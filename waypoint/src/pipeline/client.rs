@@ -3,6 +3,7 @@
 use crate::address::FarEnd;
 use crate::connection::Connection;
 use crate::ports::PortId;
+use crate::settings::Limits;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::upstream::{Lease, Taken};
@@ -112,6 +113,15 @@ impl fmt::Debug for Client {
 // === impl Client ===
 
 impl Client {
+    /// What it may make the proxy hold, as far as it is known for which listener it is.
+    pub fn limits(&self) -> Limits {
+        let limits = self.worker.settings.limits;
+        match self.connection.treatment() {
+            None => limits,
+            Some(it) => limits.of_clients(&it.limits),
+        }
+    }
+
     /// The far end of its connection, if that is known.
     pub(super) fn far(&self) -> Option<FarEnd> {
         Some(FarEnd::of(self.caller.address?, self.proxy.as_deref()))

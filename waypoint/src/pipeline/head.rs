@@ -106,6 +106,20 @@ fn check(parts: &Parts, version: Version, limits: &Limits) -> Result<(), Reason>
     Ok(())
 }
 
+/// The size of a head: over HTTP/1 the bytes of its lines, over HTTP/2 as that counts it.
+pub(super) fn size(parts: &Parts, version: Version) -> usize {
+    if version == Version::Http2 {
+        return list_size(parts);
+    }
+    const VERSION: usize = " HTTP/1.1\r\n".len();
+    let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |it| it.as_str().len());
+    let scheme = parts.uri.scheme_str().map_or(0, |it| it.len() + "://".len());
+    let line = parts.method.as_str().len() + 1 + scheme + authority + target + VERSION;
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    line + fields.sum::<usize>() + "\r\n".len()
+}
+
 /// The size of a head as HTTP/2 counts it (RFC 9113 §6.5.2). Over HTTP/1 hyper counts the bytes of the wire.
 fn list_size(parts: &Parts) -> usize {
     const EACH: usize = 32;

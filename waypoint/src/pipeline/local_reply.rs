@@ -93,9 +93,10 @@ pub fn respond(client: &Client, made: StageResponse, mut exchange: Exchange) -> 
     response
 }
 
-/// While the proxy drains, every answer sends the client to another one.
+/// While the proxy drains, every answer sends the client to another one, and the last answer of a connection to another connection.
 pub fn announce_drain(client: &Client, headers: &mut HeaderMap) {
-    if client.worker.connections.phase() >= Phase::Draining && client.version == Version::Http1 {
+    let is_last = client.worker.connections.phase() >= Phase::Draining || client.connection.is_finishing();
+    if is_last && client.version == Version::Http1 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

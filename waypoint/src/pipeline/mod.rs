@@ -6,6 +6,7 @@ mod attempts;
 mod callout;
 mod client;
 pub mod endpoint;
+mod forwarded_certificate;
 pub(crate) mod forwarding;
 pub(crate) mod guards;
 pub(crate) mod head;
@@ -25,10 +26,12 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod treatment;
 mod upgrade;
 
 pub use crate::reason::Reason;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
+pub use forwarded_certificate::forwarded_certificate;
 pub use head::strip_response;
 pub(crate) use listener_filters::keep_host;
 pub use request::{Closed, serve};

@@ -14,6 +14,7 @@ use super::response::Received;
 use super::sender::{AddressLookup, Sender};
 use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
+use super::treatment::{self, Treating};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Interim, Recording, Stream};
 use crate::connection::Order;
@@ -25,8 +26,7 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::wire::Version;
 use crate::worker::Serving;
-use fairway_config::model::{BackendTarget, CertificateKey};
-use fairway_telemetry::Trust;
+use fairway_config::model::{BackendTarget, CertificateKey, Underscores};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -91,9 +91,7 @@ pub async fn serve(
         }
         let (options, sender) = read_head(&client, &serving, &mut parts, interim, &mut exchange)?;
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, sender.forwarded_for());
-        // Who proved an identity of the mesh is believed what the request's id is.
-        let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
-        exchange.identify(&mut parts.headers, trust);
+        treatment::identify(&sender, &mut parts, &mut exchange);
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&sender, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
@@ -134,17 +132,21 @@ fn read_head<'c>(
     parts: &mut Parts,
     interim: Option<Interim>,
     exchange: &mut Exchange,
-) -> Result<(ConnectionOptions, Sender<'c>), Reason> {
+) -> Result<(ConnectionOptions, Sender<'c>), Stop> {
     let at_edge = matches!(client.origin, Origin::Gateway { .. });
     let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
     let is_proxied = client.proxy.is_some();
     let lookup = AddressLookup::of(serving, &client.origin, is_proxied, &parts.headers);
+    let treating = Treating::of(serving, client, parts);
     let mut options = head::read(parts, client.version, at_edge, limits, nonce)?;
     options.interim = interim;
     let mut sender = Sender::of_connection(client);
     if let Some(lookup) = lookup {
         sender.find(lookup, parts)?;
         sender.note(exchange);
+    }
+    if let Some(treating) = treating {
+        treating.treat(&mut sender, parts, exchange)?;
     }
     Ok((options, sender))
 }
@@ -292,13 +294,19 @@ async fn forward(
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
     let retry = rule.and_then(|it| it.retry.as_ref());
+    let most = sender.treatment().and_then(|it| it.limits.body_bytes);
+    if most.is_some_and(|most| incoming.size_hint().lower() > most) {
+        return Err(Reason::BodyTooLarge.into());
+    }
     let (cluster, version) =
         (decision.cluster, version_for(decision.cluster.protocol(), kind, client.version));
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let stream = Stream::new(incoming, at_edge, chain.owned(sender.header()));
+        let no_underscores = sender.treatment().is_some_and(|it| it.underscores != Underscores::Keep);
+        let owned = chain.owned(sender.header()).with_underscored(no_underscores);
+        let stream = Stream::new(incoming, at_edge, owned).limited_to(most);
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);

@@ -10,7 +10,7 @@ use crate::table::{BoundListener, ListenerSet};
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::worker::Serving;
-use fairway_config::model::AddressSource;
+use fairway_config::model::{AddressSource, ClientTreatment};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
@@ -150,6 +150,11 @@ impl<'c> Sender<'c> {
     /// For the choice of an endpoint, for policies, and for the log.
     pub(crate) fn caller(&self) -> &Caller {
         self.found.as_ref().map_or(&self.client.caller, |it| &it.caller)
+    }
+
+    /// How its listener treats it; none where nobody says so.
+    pub(super) fn treatment(&self) -> Option<&'c ClientTreatment> {
+        self.listener?.listener.treatment.as_deref()
     }
 
     /// The header that has the address, where that is a header of its own.

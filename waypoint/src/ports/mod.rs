@@ -3,7 +3,7 @@
 mod clients;
 pub mod tls;
 
-use self::tls::{Inside, TlsBase};
+use self::tls::{Inside, Spoken, TlsBase};
 use crate::route::HostIndex;
 use crate::table::{BoundListener, ListenerSet, Socket, SocketKind, Tables};
 use fairway_config::model::{
@@ -36,7 +36,8 @@ pub struct Port {
 pub enum Entrance {
     /// Without TLS. The listeners' protocol decides.
     Plain,
-    /// With TLS and one configuration: all listeners are HTTPS, speak the same versions and verify client certificates in the same way.
+    /// With TLS and one configuration: all listeners are HTTPS, speak the same versions and algorithms and verify client certificates in the same way,
+    /// and none of several limits its connections.
     Https(Arc<ServerConfig>),
     /// With TLS. The SNI chooses the listener before the handshake.
     BySni(Arc<Branches>),
@@ -161,7 +162,9 @@ fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<En
     let https: Vec<(&Listener, &TlsTermination)> = listeners.iter().filter_map(https).collect();
     if let [(_, first), ..] = https.as_slice()
         && https.len() == listeners.len()
-        && https.iter().all(|(_, it)| (&it.clients, it.min_version) == (&first.clients, first.min_version))
+        && https.iter().all(|(_, it)| are_alike(it, first))
+        // Connections that count for one of several listeners count before their handshake, by the name.
+        && (https.len() == 1 || listeners.iter().all(|it| it.connection_limit().is_none()))
     {
         return Ok(Entrance::Https(configure(base, snapshot, Inside::Http, first, &https)?));
     }
@@ -195,6 +198,11 @@ fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<En
     Ok(Entrance::BySni(Arc::new(Branches { by_sni, all_terminate })))
 }
 
+/// Whether two listeners end TLS in one way, whatever their certificates.
+fn are_alike(one: &TlsTermination, other: &TlsTermination) -> bool {
+    (&one.clients, one.min_version, &one.algorithms) == (&other.clients, other.min_version, &other.algorithms)
+}
+
 fn https(bound: &Arc<BoundListener>) -> Option<(&Listener, &TlsTermination)> {
     match &bound.listener.protocol {
         ListenerProtocol::Https(termination) if bound.listener.closed.is_none() => {
@@ -226,7 +234,8 @@ fn configure(
         parts.push((listener.hostname.as_ref(), certificates));
     }
     let clients = alike.clients.as_ref();
-    base.server_config(inside, alike.min_version, clients, parts.into_iter()).map_err(|error| {
+    let spoken = Spoken { lowest: alike.min_version, algorithms: &alike.algorithms };
+    base.server_config(inside, spoken, clients, parts.into_iter()).map_err(|error| {
         let listener = listeners.first().map(|(listener, _)| *listener);
         let key = listener.map(|it| it.key.as_arc()).unwrap_or_default();
         Rejected {

@@ -52,7 +52,12 @@ fn on(key: &str, host: Option<&str>, protocol: ListenerProtocol) -> Listener {
 
 fn tls(certificates: &[&str]) -> ListenerProtocol {
     let certificates = certificates.iter().map(|it| (*it).into()).collect();
-    ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version: TlsVersion::V1_2 })
+    ListenerProtocol::Https(TlsTermination {
+        certificates,
+        clients: None,
+        min_version: TlsVersion::V1_2,
+        algorithms: Default::default(),
+    })
 }
 
 fn proxied(listener: Listener) -> Listener {

@@ -2,8 +2,12 @@
 
 use super::clients;
 use crate::route::HostIndex;
-use fairway_config::model::{Certificate, ClientValidation, HostnamePattern, TlsVersion};
+use fairway_config::model::{
+    Certificate, ClientValidation, HostnamePattern, KeyExchangeGroup, TlsAlgorithms, TlsVersion,
+};
 use rustls::client::verify_server_name;
+use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
 };
@@ -22,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 /// What every TLS configuration of a proxy shares, so that clients resume sessions across commits and workers.
 #[derive(Clone)]
 pub struct TlsBase {
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    provider: Arc<CryptoProvider>,
     tickets: Arc<dyn ProducesTickets>,
 }
 
@@ -49,13 +53,56 @@ pub enum Inside {
     Bytes,
 }
 
-/// The versions from the lowest on that a listener speaks.
-fn versions(lowest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
-    const FROM_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-    const FROM_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-    match lowest {
-        TlsVersion::V1_2 => FROM_1_2,
-        TlsVersion::V1_3 => FROM_1_3,
+/// What of TLS a listener speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Spoken<'a> {
+    /// The lowest version that is spoken.
+    pub lowest: TlsVersion,
+    /// Its cipher suites and groups.
+    pub algorithms: &'a TlsAlgorithms,
+}
+
+impl Spoken<'_> {
+    /// The algorithms of this proxy, as far as they are spoken.
+    fn provider(&self, all: &Arc<CryptoProvider>) -> Arc<CryptoProvider> {
+        if self.algorithms.is_empty() {
+            return all.clone();
+        }
+        let mut provider = CryptoProvider::clone(all);
+        let (suites, groups) = (&self.algorithms.cipher_suites, &self.algorithms.groups);
+        if !suites.is_empty() {
+            let is_spoken =
+                |suite: CipherSuite| suites.iter().any(|it| suite == CipherSuite::from(it.number()));
+            provider.cipher_suites.retain(|it| is_spoken(it.suite()));
+        }
+        if !groups.is_empty() {
+            let spoken = KeyExchangeGroup::ALL.iter().rev().filter(|it| groups.contains(it));
+            provider.kx_groups = spoken.map(|it| kx_group_of(*it)).collect();
+        }
+        Arc::new(provider)
+    }
+
+    /// The versions from the lowest on for which these algorithms are.
+    fn versions(&self, provider: &CryptoProvider) -> Vec<&'static SupportedProtocolVersion> {
+        let all: &[&SupportedProtocolVersion] = match self.lowest {
+            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::V1_3 => &[&rustls::version::TLS13],
+        };
+        let is_spoken = |it: &&&'static SupportedProtocolVersion| {
+            provider.cipher_suites.iter().any(|suite| suite.version() == **it)
+                && provider.kx_groups.iter().any(|group| group.usable_for_version(it.version))
+        };
+        all.iter().filter(is_spoken).copied().collect()
+    }
+}
+
+fn kx_group_of(group: KeyExchangeGroup) -> &'static dyn SupportedKxGroup {
+    match group {
+        KeyExchangeGroup::Secp256r1 => kx_group::SECP256R1,
+        KeyExchangeGroup::Secp384r1 => kx_group::SECP384R1,
+        KeyExchangeGroup::X25519 => kx_group::X25519,
+        KeyExchangeGroup::Secp256r1MlKem768 => kx_group::SECP256R1MLKEM768,
+        KeyExchangeGroup::X25519MlKem768 => kx_group::X25519MLKEM768,
     }
 }
 
@@ -90,12 +137,12 @@ impl TlsBase {
         })
     }
 
-    /// The configuration for listeners that speak the same inside TLS, in the same versions of it, and judge their clients alike, from each one's
+    /// The configuration for listeners that speak the same inside TLS, the same of TLS itself, and judge their clients alike, from each one's
     /// hostname and certificates.
     pub fn server_config<'a>(
         &self,
         inside: Inside,
-        lowest: TlsVersion,
+        spoken: Spoken<'_>,
         clients: Option<&ClientValidation>,
         listeners: impl Iterator<Item = (Option<&'a HostnamePattern>, Vec<Arc<Certificate>>)>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
@@ -104,13 +151,13 @@ impl TlsBase {
             // A second listener of the same hostname was refused before.
             let _ = hosts.insert(hostname, certificates.into_boxed_slice());
         }
-        let by_sni = BySni { hosts, suites: self.provider.cipher_suites.clone() };
-        let builder = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(versions(lowest))?;
+        let provider = spoken.provider(&self.provider);
+        let versions = spoken.versions(&provider);
+        let by_sni = BySni { hosts, suites: provider.cipher_suites.clone() };
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
         let builder = match clients {
-            Some(validation) => {
-                builder.with_client_cert_verifier(clients::verifier(validation, &self.provider)?)
-            }
+            Some(validation) => builder.with_client_cert_verifier(clients::verifier(validation, &provider)?),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(by_sni));

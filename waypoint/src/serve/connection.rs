@@ -56,7 +56,7 @@ fn service(
 async fn serve_http1(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
     let connection = client.connection.clone();
     connection.set_state(ConnectionState::Http1);
-    let limits = client.worker.settings.limits;
+    let limits = client.limits();
     let wire = Wire::http1(io, ahead, connection.wire_state.clone());
     let mut builder = http1::Builder::new();
     // Slow heads and idle connections are found by the sweep, without a timer for each request.

@@ -49,7 +49,7 @@ pub async fn serve(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
     let connection = client.connection.clone();
     connection.set_state(ConnectionState::Http2);
     let wire = Wire::http2(io, ahead, connection.wire_state.clone());
-    let handshake = builder(&client.worker.settings.limits).handshake::<_, Bytes>(wire);
+    let handshake = builder(&client.limits()).handshake::<_, Bytes>(wire);
     let mut accepting = tokio::select! {
         biased;
         accepting = handshake => match accepting {

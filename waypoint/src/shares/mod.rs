@@ -1,7 +1,9 @@
 //! How much of what a worker has one client or one backend may take, so that it cannot have all of it.
 
+mod listener;
 mod mirrors;
 
+pub use listener::{ListenerConnections, ListenerPlace};
 pub use mirrors::MirrorPlaces;
 
 use std::cell::RefCell;

@@ -2,10 +2,14 @@
 
 use super::StreamTable;
 use super::opening::{Opening, OpeningsDiffer};
+use super::treatment;
 use crate::address::AddressHeaderNames;
 use crate::route::{HostIndex, ListenerFilters, RouteTable};
+use crate::shares::ListenerConnections;
 use ahash::HashMap;
-use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
+use fairway_config::model::{
+    ClientTreatment, Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind,
+};
 use fairway_config::{Changes, Rejected, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +45,8 @@ pub struct BoundListener {
     pub routes: Arc<RouteTable>,
     /// Its routes for bytes or datagrams.
     pub streams: Arc<StreamTable>,
+    /// Its connections, once it has a limit for them.
+    pub connections: Option<Arc<ListenerConnections>>,
 }
 
 /// The listeners of one socket. They differ by hostname, and speak one protocol or all TLS.
@@ -51,6 +57,7 @@ pub struct ListenerSet {
     by_host: HostIndex<Arc<BoundListener>>,
     opening: Opening,
     locates: bool,
+    treatment: Option<Arc<ClientTreatment>>,
     address_headers: AddressHeaderNames,
 }
 
@@ -72,6 +79,12 @@ impl Socket {
 impl BoundListener {
     fn key(&self) -> ResourceKey {
         ResourceKey::new(ResourceKind::Listener, self.listener.key.as_arc())
+    }
+
+    /// What counts its connections, and how many it may have; none if it has no limit for them.
+    pub fn connection_limit(&self) -> Option<(&Arc<ListenerConnections>, u64)> {
+        let most = self.listener.treatment.as_ref()?.limits.connections?;
+        Some((self.connections.as_ref()?, most))
     }
 }
 
@@ -104,6 +117,12 @@ impl ListenerSet {
         &self.address_headers
     }
 
+    /// How connections are treated while nobody knows for which of the listeners they are. None where no listener that is open treats its
+    /// clients in a way of its own: mostly, and then nobody looks for the listener before its route.
+    pub fn treatment(&self) -> Option<&Arc<ClientTreatment>> {
+        self.treatment.as_ref()
+    }
+
     /// The one that takes requests for a host (lower case, without port): the one with the most specific hostname. Rules
     /// of the others do not count (listener isolation), so a request it has no rule for is answered with 404. None takes
     /// a host that no hostname covers. For HTTPS, this is also how SNI finds its listener; where a request's host finds
@@ -119,7 +138,11 @@ pub(super) fn bind(
     changes: &Changes,
     routes: &HashMap<ListenerKey, Arc<RouteTable>>,
     streams: &HashMap<ListenerKey, Arc<StreamTable>>,
+    before: &HashMap<Socket, Arc<ListenerSet>>,
 ) -> Result<HashMap<Socket, Arc<ListenerSet>>, Vec<Rejected>> {
+    let before = before.values().flat_map(|it| it.listeners.iter());
+    let counted: HashMap<&ListenerKey, &Arc<ListenerConnections>> =
+        before.filter_map(|it| Some((&it.listener.key, it.connections.as_ref()?))).collect();
     let mut listeners: Vec<_> = snapshot.listeners.values().collect();
     listeners.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let (mut sockets, mut rejected) = (HashMap::<Socket, Vec<Arc<BoundListener>>>::default(), Vec::new());
@@ -136,7 +159,12 @@ pub(super) fn bind(
                 continue;
             }
         };
-        let bound = Arc::new(BoundListener { listener: listener.clone(), filters, routes, streams });
+        // One that is counted is for as long as it is there.
+        let is_limited = listener.treatment.as_ref().is_some_and(|it| it.limits.connections.is_some());
+        let connections = counted.get(&listener.key).map(|it| Arc::clone(it));
+        let connections = connections.or_else(|| is_limited.then(Arc::default));
+        let bound = BoundListener { listener: listener.clone(), filters, routes, streams, connections };
+        let bound = Arc::new(bound);
         let all = listener.addresses.is_empty().then_some(None);
         for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {
             sockets.entry(Socket::for_listener(listener, address)).or_default().push(bound.clone());
@@ -186,7 +214,9 @@ fn set(
     let sources = || listeners.iter().map(|it| &it.listener.address_source);
     let (locates, address_headers) =
         (sources().any(|it| !it.is_connection()), AddressHeaderNames::of(sources()));
-    Ok(ListenerSet { socket, listeners: listeners.into(), by_host, opening, locates, address_headers })
+    let treatment = treatment::widest(&listeners);
+    let listeners = listeners.into();
+    Ok(ListenerSet { socket, listeners, by_host, opening, locates, treatment, address_headers })
 }
 
 /// Of two listeners that cannot share a socket the one that is refused, and the other: the second, unless the first alone has changed.

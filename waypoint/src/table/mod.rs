@@ -15,6 +15,7 @@ mod services;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod treatment;
 
 pub use access::AccessTable;
 pub use limits::{Counted, Counting, LimitTable, LimitsOfTarget};
@@ -95,7 +96,13 @@ impl Tables {
         let routes = next.change_routes(snapshot, of(ResourceKind::Route))?;
         let streams = next.change_l4_routes(snapshot, of(ResourceKind::L4Route));
         if routes || streams || of(ResourceKind::Listener).next().is_some() {
-            let sockets = listeners::bind(snapshot, changes, &next.listener_routes, &next.listener_streams)?;
+            let sockets = listeners::bind(
+                snapshot,
+                changes,
+                &next.listener_routes,
+                &next.listener_streams,
+                &self.sockets,
+            )?;
             next.sockets = Arc::new(sockets);
             next.guards_listeners = snapshot.listeners.values().any(|it| it.is_guarded());
         }

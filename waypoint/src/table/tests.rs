@@ -131,6 +131,7 @@ fn what_cannot_be_served_is_rejected_with_its_name_and_the_reason() {
             certificates: vec![],
             clients: None,
             min_version: Default::default(),
+            algorithms: Default::default(),
         })
     };
     let errors =
@@ -322,7 +323,12 @@ fn the_cost_of_a_request_does_not_grow_with_the_number_of_routes() {
 #[test]
 fn listeners_share_a_socket_if_the_first_bytes_tell_them_apart() {
     use ListenerProtocol::{Http, Https, Tcp, TlsPassthrough, TlsTerminate, Udp};
-    let tls = || TlsTermination { certificates: vec![], clients: None, min_version: Default::default() };
+    let tls = || TlsTermination {
+        certificates: vec![],
+        clients: None,
+        min_version: Default::default(),
+        algorithms: Default::default(),
+    };
     let l = |key, host, protocol| Resource::Listener(Arc::new(Listener { protocol, ..listener(key, host) }));
     let sockets = |a: ListenerProtocol, b: ListenerProtocol| {
         let resources = vec![l("a", Some("a.com"), a), l("b", Some("b.com"), b)];

@@ -5,7 +5,7 @@ use crate::body::Progress;
 use crate::connection::Connection;
 use crate::reason::Reason;
 use crate::table::{AccessTable, Counted};
-use fairway_config::model::{RateLimitKey, SpiffeId};
+use fairway_config::model::{ClientTreatment, RateLimitKey, SpiffeId};
 use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{
     ClientAddress, Details, LimitDecision, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A request from its head to the last byte of its response.
@@ -72,6 +73,11 @@ impl Exchange {
     /// Gives the request its id.
     pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) {
         self.record.identify(headers, trust);
+    }
+
+    /// Gives the request its id; a new one sorts by its time.
+    pub fn identify_in_time(&mut self, headers: &mut HeaderMap, trust: Trust) {
+        self.record.identify_in_time(headers, trust);
     }
 
     /// The rule that takes it, or the backend that was chosen. The last call counts.
@@ -149,6 +155,11 @@ impl Exchange {
     pub fn receives(&mut self, progress: Rc<Progress>, patient: bool) {
         self.connection.paces.receives(self.place, progress.clone(), patient);
         self.received = Some(progress);
+    }
+
+    /// The listener that takes the request treats its client so.
+    pub fn treat_as(&self, treatment: &Arc<ClientTreatment>) {
+        self.connection.paces.treat_as(self.place, treatment);
     }
 
     /// The client can take more of the response's body.

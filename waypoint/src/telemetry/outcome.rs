@@ -14,6 +14,7 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::TargetTooLong
         | Reason::TooManyFields
         | Reason::HeadTooLarge
+        | Reason::BodyTooLarge
         | Reason::BadField
         | Reason::Expectation
         | Reason::NoListener
@@ -56,6 +57,7 @@ pub(super) fn of_refusal(refusal: L4Refusal) -> Outcome {
         | L4Refusal::ThroughWaypoint
         | L4Refusal::Loop
         | L4Refusal::Full
+        | L4Refusal::ConnectionLimit
         | L4Refusal::Draining => Outcome::Refused,
         L4Refusal::NoEndpoint | L4Refusal::Unreachable | L4Refusal::TlsPolicy | L4Refusal::Tls => {
             Outcome::Unreachable

@@ -213,6 +213,9 @@ impl MemoryProxy {
             })
         };
         let connection = self.worker.connections.open(ConnectionState::Http1);
+        let serving = self.worker.serving();
+        connection.treat_as(serving.ports.listeners(PortId(0)).and_then(|it| it.treatment()));
+        drop(serving);
         let mut io = Transport::Other(Box::new(near));
         match version {
             Some(version) => spawn_local(serve_http(client(connection, version), io, ReadAhead::default())),

@@ -26,6 +26,7 @@ pub fn listener(key: &str) -> Listener {
         address_source: AddressSource::Connection,
         filters: vec![],
         limits: vec![],
+        treatment: None,
     }
 }
 

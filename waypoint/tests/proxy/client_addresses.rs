@@ -256,6 +256,7 @@ fn secured() -> Secured {
             certificates: vec!["shop/tls".into()],
             clients: None,
             min_version: Default::default(),
+            algorithms: Default::default(),
         },
         roots,
     }

@@ -2,8 +2,8 @@
 
 use crate::support;
 use fairway_config::model::{
-    AppProtocol, Attachment, ClientValidation, L4Kind, ListenerProtocol, Resource, TlsTermination,
-    WithoutCertificate,
+    AppProtocol, Attachment, CertificateHeader, ClientTreatment, ClientValidation, L4Kind, Listener,
+    ListenerProtocol, Resource, TlsTermination, WithoutCertificate,
 };
 use rustls::{ClientConfig, HandshakeKind};
 use std::net::SocketAddr;
@@ -47,6 +47,7 @@ async fn gateway() -> Gateway {
             certificates: vec!["shop/wild".into()],
             clients: validation,
             min_version: Default::default(),
+            algorithms: Default::default(),
         };
         let protocol = match name {
             "bytes" => ListenerProtocol::TlsTerminate(termination),
@@ -107,6 +108,57 @@ async fn a_listener_judges_its_clients_as_it_says() {
     }
 }
 
+/// Endpoints are told of a certificate only where it was validated, and never by the client.
+#[tokio::test]
+async fn endpoints_are_told_of_certificates_that_were_validated() {
+    let mut gateway = gateway().await;
+    let leaf = gateway.clients.sign(&Wanted {
+        dns: &["client"],
+        uris: &["spiffe://cluster.local/ns/a/sa/b"],
+        ..Wanted::default()
+    });
+    let config = Arc::new(client(&gateway.servers, Some(&leaf)));
+    let told = async |gateway: &Gateway, name: &str| {
+        let mut stream = connect(gateway.proxy.address(), &config, name).await.unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: {name}\r\nx-forwarded-client-cert: Hash=0\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
+        answer.lines().find_map(|it| it.strip_prefix("x-forwarded-client-cert: ").map(str::to_owned))
+    };
+    assert_eq!(told(&gateway, STRICT).await, None, "nobody asked for it");
+    let judged = |without| Some(ClientValidation { trust: gateway.clients.bundle(), without });
+    let setting: Vec<Resource> = [
+        ("open", None),
+        ("strict", judged(WithoutCertificate::Refused)),
+        ("lenient", judged(WithoutCertificate::Served)),
+    ]
+    .map(|(name, clients)| {
+        let protocol = ListenerProtocol::Https(TlsTermination {
+            certificates: vec!["shop/wild".into()],
+            clients,
+            min_version: Default::default(),
+            algorithms: Default::default(),
+        });
+        let hostname = format!("{name}.example.com");
+        let treatment =
+            ClientTreatment { certificate_header: CertificateHeader::Set, ..ClientTreatment::default() };
+        let plain = named(&format!("shop/gateway/{name}"), Some(&hostname), protocol);
+        Resource::Listener(Arc::new(Listener { treatment: Some(Arc::new(treatment)), ..plain }))
+    })
+    .to_vec();
+    gateway.proxy.apply(setting).unwrap();
+    let value = told(&gateway, STRICT).await.unwrap();
+    assert!(value.starts_with("Hash=") && !value.starts_with("Hash=0;"), "{value}");
+    assert!(value.contains(";URI=spiffe://cluster.local/ns/a/sa/b;DNS=client"), "{value}");
+    for name in ["open.example.com", "lenient.example.com"] {
+        assert_eq!(told(&gateway, name).await, None, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_is_resumed_where_nobody_is_judged_and_never_where_somebody_is() {
     let gateway = gateway().await;
@@ -136,6 +188,7 @@ async fn a_ticket_from_before_a_listener_judged_its_clients_is_worth_nothing_aft
         certificates: vec!["shop/wild".into()],
         clients: Some(validation),
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let listener = named("shop/gateway/open", Some(name), ListenerProtocol::Https(termination));
     gateway.proxy.apply(vec![Resource::Listener(Arc::new(listener))]).unwrap();

@@ -89,6 +89,7 @@ async fn the_name_of_a_closed_listener_is_refused_in_tls_whatever_the_listeners_
         certificates: vec!["shop/wild".into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let config = Arc::new(client(&authority, None));
     for wide in [

@@ -1,7 +1,10 @@
 //! Far ends that are gone without a word. The kernel asks them: its table of sockets shows the timer.
 
 use crate::support;
-use fairway_config::model::{AppProtocol, Attachment, L4Kind, ListenerProtocol, Resource, TlsTermination};
+use fairway_config::model::{
+    AppProtocol, Attachment, ClientKeepalive, ClientTreatment, L4Kind, Listener, ListenerProtocol, Resource,
+    TlsTermination,
+};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -87,6 +90,29 @@ async fn held() -> Server {
 }
 
 #[tokio::test]
+async fn the_kernel_asks_a_client_when_its_listener_says_so() {
+    let server = held().await;
+    let keepalive =
+        ClientKeepalive { idle: Some(std::time::Duration::from_secs(600)), ..ClientKeepalive::default() };
+    let treatment = ClientTreatment { keepalive, ..ClientTreatment::default() };
+    let treated = Listener { treatment: Some(Arc::new(treatment)), ..listener(ListenerProtocol::Tcp) };
+    let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[server.address]);
+    resources.push(Resource::Listener(Arc::new(treated)));
+    resources.push(l4_route(L4Kind::Tcp, LISTENER, &[], &[(1, "shop/db:1")]));
+    let proxy = Proxy::start(resources);
+    let _it = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut last = Vec::new();
+    for _ in 0..500 {
+        last = sockets().into_iter().filter(|it| it.local == proxy.address()).collect();
+        if matches!(last[..], [Socket { probe_in: Some(30_000..=60_000), .. }]) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{last:?}");
+}
+
+#[tokio::test]
 async fn the_kernel_asks_every_silent_far_end_whether_it_is_still_there() {
     let request = "GET / HTTP/1.1\r\nhost: shop\r\n\r\n";
     let one = Server::http(1, silent).await;
@@ -134,6 +160,7 @@ async fn the_kernel_asks_every_silent_far_end_whether_it_is_still_there() {
         certificates: vec!["shop/wild".into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let of_listener = |protocol, server: &Server| {
         let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[server.address]);

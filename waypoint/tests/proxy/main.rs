@@ -15,6 +15,7 @@ mod change;
 mod client_addresses;
 mod clients;
 mod closed;
+mod connection_limits;
 mod datagrams;
 mod fairness;
 mod health;

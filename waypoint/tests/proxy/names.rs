@@ -30,7 +30,12 @@ struct Gateway {
 }
 
 fn terminate(certificate: &str) -> TlsTermination {
-    TlsTermination { certificates: vec![certificate.into()], clients: None, min_version: Default::default() }
+    TlsTermination {
+        certificates: vec![certificate.into()],
+        clients: None,
+        min_version: Default::default(),
+        algorithms: Default::default(),
+    }
 }
 
 fn listeners() -> Vec<Listener> {
@@ -268,7 +273,7 @@ async fn where_tls_always_ends_here_an_unknown_name_is_refused_in_tls() {
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_first_message_is_not_waited_for() {
-    let timeouts = Timeouts { head: Duration::from_secs(1), ..Timeouts::default() };
+    let timeouts = Timeouts { handshake: Duration::from_secs(1), ..Timeouts::default() };
     let gateway = gateway_with(timeouts).await;
     let hello = hello(&gateway.authority, "through.example.com");
     let ended = ends(gateway.proxy.address(), &hello[..hello.len() - 1]).await;

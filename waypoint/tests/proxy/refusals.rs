@@ -232,6 +232,7 @@ async fn a_grpc_client_at_another_listeners_name_is_told_in_grpc() {
             certificates: vec!["shop/wild".into()],
             clients: None,
             min_version: Default::default(),
+            algorithms: Default::default(),
         })
     };
     let at = |key: &str, host| Resource::Listener(Arc::new(named(key, Some(host), https())));

@@ -32,6 +32,7 @@ fn https(section: &str, hostname: Option<&str>) -> (Listener, Certificate, Certi
         certificates: vec![key.as_str().into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let listener = Listener {
         key: format!("shop/gateway/{section}").into(),
@@ -146,6 +147,63 @@ async fn a_listener_speaks_no_older_tls_than_it_is_told_and_its_neighbours_speak
         let name = ServerName::try_from(name).unwrap();
         let connected = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream).await;
         assert_eq!(connected.is_ok(), expected, "{name:?} {version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_speaks_the_algorithms_that_it_is_told_and_its_neighbours_speak_theirs() {
+    use fairway_config::model::{CipherSuite, KeyExchangeGroup, TlsAlgorithms};
+    let server = Server::http(1, echo).await;
+    let mut resources = backend("shop/web:80", AppProtocol::Http1, &[server.address]);
+    let mut roots = RootCertStore::empty();
+    let suites = vec![
+        CipherSuite::Aes256GcmSha384,
+        CipherSuite::EcdheEcdsaAes256GcmSha384,
+        CipherSuite::EcdheRsaAes256GcmSha384,
+    ];
+    let strict = TlsAlgorithms { cipher_suites: suites, groups: vec![KeyExchangeGroup::Secp384r1] };
+    let new = TlsAlgorithms { cipher_suites: vec![], groups: vec![KeyExchangeGroup::X25519MlKem768] };
+    for (section, algorithms) in [("strict", strict), ("new", new), ("any", TlsAlgorithms::default())] {
+        let (mut listener, certificate, root) = https(section, Some(&format!("{section}.example")));
+        if let ListenerProtocol::Https(termination) = &mut listener.protocol {
+            termination.algorithms = algorithms;
+        }
+        roots.add(root).unwrap();
+        resources
+            .extend([Resource::Listener(Arc::new(listener)), Resource::Certificate(Arc::new(certificate))]);
+    }
+    let proxy = Proxy::start(resources);
+    let (v1_2, v1_3) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    use rustls::crypto::aws_lc_rs::{cipher_suite as suite, kx_group as group};
+    let (aes128, aes256) = (suite::TLS13_AES_128_GCM_SHA256, suite::TLS13_AES_256_GCM_SHA384);
+    let (of_1_2, old) =
+        (suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+    for (name, version, suite, group, expected) in [
+        ("strict.example", v1_3, aes256, group::SECP384R1, true),
+        ("strict.example", v1_3, aes128, group::SECP384R1, false),
+        ("strict.example", v1_3, aes256, group::X25519, false),
+        ("strict.example", v1_2, of_1_2, group::SECP384R1, true),
+        ("strict.example", v1_2, old, group::SECP384R1, false),
+        ("new.example", v1_3, aes128, group::X25519MLKEM768, true),
+        ("new.example", v1_3, aes128, group::X25519, false),
+        ("new.example", v1_2, of_1_2, group::X25519, false),
+        ("any.example", v1_3, aes128, group::X25519, true),
+        ("any.example", v1_2, old, group::SECP256R1, true),
+    ] {
+        let provider = rustls::crypto::CryptoProvider {
+            cipher_suites: vec![suite],
+            kx_groups: vec![group],
+            ..rustls::crypto::aws_lc_rs::default_provider()
+        };
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        let stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        let connected = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream).await;
+        assert_eq!(connected.is_ok(), expected, "{name:?} {version:?} {suite:?} {:?}", group.name());
     }
 }
 

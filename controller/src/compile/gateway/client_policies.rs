@@ -1,8 +1,9 @@
 //! How the listeners of a Gateway and of its ListenerSets treat their clients, by the ClientPolicies that hold for them.
 
 use super::client_address::{self, AddressFault};
+use super::listener::ListenerReport;
 use super::protocol::Protocol;
-use super::{GatewayReport, ListenerPlan, opening};
+use super::{GatewayReport, ListenerPlan, client_treatment, opening};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::Diagnostic;
@@ -10,7 +11,9 @@ use crate::provision::ProxyClass;
 use crate::resources::client_policy::ClientField;
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
 use crate::status::{Condition, reason};
-use fairway_config::model::{AddressSource, ObjectName, TlsVersion};
+use fairway_config::model::{
+    AddressSource, ClientTreatment, ObjectName, TlsAlgorithms, TlsVersion, WithoutCertificate,
+};
 use fairway_incremental::{Query, Set};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,8 +65,14 @@ pub(in crate::compile) struct ClientSettings {
     pub fault: Option<AddressFault>,
     /// A policy of which nobody can say what it asks for. Then the listener is closed.
     pub unknown: Option<ObjectRef>,
-    /// The lowest version of TLS that it speaks with them, if it ends TLS, and the policy that says so.
-    pub tls: Option<(ObjectRef, TlsVersion)>,
+    /// The lowest version of TLS that it speaks with them and the algorithms, if it ends TLS, and the policy that says so.
+    pub tls: Option<(ObjectRef, TlsVersion, TlsAlgorithms)>,
+    /// How it treats them in other ways.
+    pub treatment: ClientTreatment,
+    /// The policy that holds for its limits, if these cannot be understood. Then the listener is closed.
+    pub unlimited: Option<ObjectRef>,
+    /// The policies by which it does.
+    pub treated_by: Vec<(ClientField, ObjectRef)>,
 }
 
 /// Those of the listeners of a Gateway and of its ListenerSets.
@@ -77,9 +86,14 @@ impl ClientSettings {
         Self { policy: Some(policy.clone()), ..Self::default() }
     }
 
+    /// The policy of which nobody can say what it asks for, as a whole or of its limits.
+    fn misunderstood(&self) -> Option<&ObjectRef> {
+        self.unknown.as_ref().or(self.unlimited.as_ref())
+    }
+
     /// Whether the listener is closed.
     pub(super) fn is_closed(&self) -> bool {
-        self.fault.is_some() || self.unknown.is_some()
+        self.fault.is_some() || self.unknown.is_some() || self.unlimited.is_some()
     }
 }
 
@@ -88,8 +102,12 @@ impl ClientSettings {
 pub(super) struct Asked {
     /// How a listener learns where its clients are; none if that cannot be understood.
     source: Option<AddressSource>,
-    /// The lowest version of TLS. What cannot be understood may have asked for the newest only.
-    min_version: TlsVersion,
+    /// The lowest version of TLS, and the algorithms. What cannot be understood may have asked for the newest only.
+    tls: (TlsVersion, TlsAlgorithms),
+    /// What else. What cannot be understood is as [`client_treatment::asked`] has it.
+    pub treatment: ClientTreatment,
+    /// Whether its limits cannot be understood.
+    has_unknown_limits: bool,
 }
 
 /// Reads what a policy asks for.
@@ -107,11 +125,13 @@ impl Query<Cluster> for Ask {
             Ok(Some(it)) => it.source().ok(),
             Err(_) => None,
         };
-        let min_version = match &policy.spec.tls {
-            Ok(it) => it.map(|it| it.min_version.into()).unwrap_or_default(),
-            Err(_) => TlsVersion::V1_3,
+        let tls = match &policy.spec.tls {
+            Ok(it) => it.clone().unwrap_or_default(),
+            Err(_) => (TlsVersion::V1_3, TlsAlgorithms::default()),
         };
-        Some(Arc::new(Asked { source, min_version }))
+        let (treatment, has_unknown_limits) =
+            (client_treatment::asked(&policy.spec), policy.spec.limits.is_err());
+        Some(Arc::new(Asked { source, tls, treatment, has_unknown_limits }))
     }
 }
 
@@ -132,20 +152,30 @@ pub(super) fn decide(
     if !objects.into_iter().any(|it| reader.count(&ClientsAt(it)) > 0) {
         return settings;
     }
-    let mut listeners: Vec<(ObjectRef, &ListenerPlan)> =
-        report.plan.listeners.iter().map(|it| (own.clone(), it)).collect();
+    // With each whether it validates the certificates of its clients.
+    let mut all: Vec<((ObjectRef, &ListenerPlan), bool)> = Vec::new();
+    let of_own = report.plan.listeners.iter().zip(&report.listeners);
+    all.extend(of_own.map(|(plan, it)| ((own.clone(), plan), validates(it))));
     for set in sets {
-        let plans = report.sets.get(set).map(|it| it.plan.listeners.iter()).into_iter().flatten();
-        listeners.extend(plans.map(|it| (ObjectRef::from_name(Kind::ListenerSet, set), it)));
+        let Some(of_set) = report.sets.get(set) else { continue };
+        let object = ObjectRef::from_name(Kind::ListenerSet, set);
+        let of_set = of_set.plan.listeners.iter().zip(&of_set.listeners);
+        all.extend(of_set.map(|(plan, it)| ((object.clone(), plan), validates(it))));
     }
-    listeners.retain(|(object, plan)| plan.programmed || *object == own);
+    all.retain(|((object, plan), _)| plan.programmed || *object == own);
     let mut wanted: Vec<ClientSettings> =
-        listeners.iter().map(|(object, plan)| want(reader, &own, object, plan)).collect();
+        all.iter().map(|((object, plan), validates)| want(reader, &own, object, plan, *validates)).collect();
+    let listeners: Vec<(ObjectRef, &ListenerPlan)> = all.into_iter().map(|(it, _)| it).collect();
     opening::share_ports(&own, &listeners, &mut wanted);
     for ((object, plan), it) in listeners.iter().zip(wanted).filter(|((_, plan), _)| plan.programmed) {
         settings.insert((object.clone(), plan.name.clone()), it);
     }
     settings
+}
+
+/// Whether a client without a valid certificate is refused.
+fn validates(listener: &ListenerReport) -> bool {
+    listener.clients.as_ref().is_some_and(|it| it.without == WithoutCertificate::Refused)
 }
 
 /// What the policies that hold for a listener ask for there.
@@ -154,6 +184,7 @@ fn want(
     gateway: &ObjectRef,
     object: &ObjectRef,
     plan: &ListenerPlan,
+    validates: bool,
 ) -> ClientSettings {
     let places = places(gateway, object, &plan.name);
     let of_address = holder(reader, &places, ClientField::ClientAddress);
@@ -161,12 +192,24 @@ fn want(
         .map(|(policy, it)| client_address::want(reader, gateway, plan, &policy, it.source.as_ref()));
     let ends_tls = plan.protocol.is_some_and(Protocol::ends_tls);
     let of_tls = ends_tls.then(|| holder(reader, &places, ClientField::Tls)).flatten();
-    let tls = of_tls.map(|(policy, it)| (policy, it.min_version));
+    let tls = of_tls.map(|(policy, it)| (policy, it.tls.0, it.tls.1.clone()));
+    let (mut treatment, mut treated_by, mut unlimited) = (ClientTreatment::default(), Vec::new(), None);
+    for field in ClientField::OF_TREATMENT {
+        let Some((policy, it)) = holder(reader, &places, field) else { continue };
+        if field == ClientField::Limits && it.has_unknown_limits {
+            unlimited = Some(policy.clone());
+            treated_by.push((field, policy));
+        } else if client_treatment::applies(field, &it.treatment, plan.protocol, validates) {
+            client_treatment::put(field, &it.treatment, &mut treatment);
+            treated_by.push((field, policy));
+        }
+    }
     let mut unknown = places.iter().filter_map(|(object, listener)| {
         let set = ClientsClosed { object: (*object).clone(), listener: listener.clone() };
         reader.members(&set).first().cloned()
     });
-    ClientSettings { tls, unknown: unknown.next(), ..address.unwrap_or_default() }
+    let unknown = unknown.next();
+    ClientSettings { tls, unknown, treatment, unlimited, treated_by, ..address.unwrap_or_default() }
 }
 
 /// What policies for a listener name, in the order in which they go before each other. One of the whole Gateway goes before one of a
@@ -212,7 +255,7 @@ pub(super) fn close(report: &mut GatewayReport, gateway: &ObjectName, made: &mut
         };
         let Some(index) = plans.iter().position(|it| it.name == *name) else { continue };
         let (Some(plan), Some(listener)) = (plans.get_mut(index), reports.get_mut(index)) else { continue };
-        let why = match (&settings.unknown, &settings.policy, &settings.fault) {
+        let why = match (settings.misunderstood(), &settings.policy, &settings.fault) {
             (Some(policy), ..) => {
                 format!("{policy} closes the listener: it cannot be understood; see its conditions")
             }

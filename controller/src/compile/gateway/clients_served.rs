@@ -22,8 +22,12 @@ pub(in crate::compile) struct ServedListener {
     pub fault: Option<AddressFault>,
     /// A policy of which nobody can say what it asks for. Then the listener is closed.
     pub unknown: Option<ObjectRef>,
+    /// The policy that holds for its limits, if these cannot be understood. Then the listener is closed.
+    unlimited: Option<ObjectRef>,
     /// The policy that says which TLS is spoken.
     tls: Option<ObjectRef>,
+    /// Those that say how else clients are treated.
+    treated_by: Vec<(ClientField, ObjectRef)>,
 }
 
 /// The listeners of an object that a Gateway serves. What they are told to do is not in it: a policy is told which policies hold, and
@@ -45,9 +49,10 @@ impl Query<Cluster> for ClientsServed {
             _ => Some(report.plan.listeners.as_slice()),
         };
         let served = plans.unwrap_or_default().iter().filter(|it| it.programmed).map(|it| {
-            let ClientSettings { policy, fault, unknown, tls, .. } = report.client_settings(object, &it.name);
-            let (name, key, tls) = (it.name.clone(), it.key.clone(), tls.map(|(policy, _)| policy));
-            ServedListener { name, key, address: policy, fault, unknown, tls }
+            let ClientSettings { policy, fault, unknown, tls, unlimited, treated_by, .. } =
+                report.client_settings(object, &it.name);
+            let (name, key, tls) = (it.name.clone(), it.key.clone(), tls.map(|(policy, ..)| policy));
+            ServedListener { name, key, address: policy, fault, unknown, unlimited, tls, treated_by }
         });
         Arc::new(served.collect())
     }
@@ -61,16 +66,18 @@ impl ServedListener {
         match field {
             ClientField::ClientAddress => self.address.as_ref(),
             ClientField::Tls => self.tls.as_ref(),
+            _ => self.treated_by.iter().find(|(it, _)| *it == field).map(|(_, policy)| policy),
         }
     }
 
     /// Whether it serves nobody.
     pub(in crate::compile) fn is_closed(&self) -> bool {
-        self.fault.is_some() || self.unknown.is_some()
+        self.fault.is_some() || self.unknown.is_some() || self.unlimited.is_some()
     }
 
     /// The policy that closes it, if one does.
     pub(in crate::compile) fn closer(&self) -> Option<&ObjectRef> {
-        self.unknown.as_ref().or_else(|| self.address.as_ref().filter(|_| self.fault.is_some()))
+        let misunderstood = self.unknown.as_ref().or(self.unlimited.as_ref());
+        misunderstood.or_else(|| self.address.as_ref().filter(|_| self.fault.is_some()))
     }
 }

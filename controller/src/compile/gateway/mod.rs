@@ -7,6 +7,7 @@ mod authority;
 pub(in crate::compile) mod certificate;
 pub(in crate::compile) mod client_address;
 pub(in crate::compile) mod client_policies;
+pub(in crate::compile) mod client_treatment;
 mod clients;
 pub(in crate::compile) mod clients_served;
 mod closed;

@@ -15,8 +15,8 @@ use crate::provision::{ProxyClass, Want};
 use crate::resources::access_policy::AccessMode;
 use crate::resources::{AccessPolicy, Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
-    AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
-    TlsVersion,
+    AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsAlgorithms,
+    TlsTermination, TlsVersion,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
@@ -190,8 +190,8 @@ fn serve<'a>(
             made.put(BackendGateways(service.clone()), server.clone());
         }
         let clients = report.client_settings(object, &plan.name);
-        let min_version = clients.tls.map(|(_, it)| it).unwrap_or_default();
-        let Some(protocol) = protocol(plan, listener, min_version) else { continue };
+        let spoken = clients.tls.map(|(_, version, algorithms)| (version, algorithms)).unwrap_or_default();
+        let Some(protocol) = protocol(plan, listener, spoken) else { continue };
         let resource = Listener {
             key: plan.key.clone(),
             gateway: gateway.clone(),
@@ -205,6 +205,7 @@ fn serve<'a>(
             limits: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
+            treatment: None,
             closed: None,
         };
         if !plan.programmed || plan.is_closed {
@@ -219,6 +220,7 @@ fn serve<'a>(
             limits: limits(reader, gateway, object, &plan.name, carries_requests(plan)),
             address_source: clients.source,
             filters: listener.filters.clone(),
+            treatment: (!clients.treatment.is_empty()).then(|| Arc::new(clients.treatment)),
             ..resource
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
@@ -231,12 +233,13 @@ fn serve<'a>(
 fn protocol(
     plan: &ListenerPlan,
     listener: &ListenerReport,
-    min_version: TlsVersion,
+    (min_version, algorithms): (TlsVersion, TlsAlgorithms),
 ) -> Option<ListenerProtocol> {
-    let termination = || TlsTermination {
+    let termination = move || TlsTermination {
         certificates: listener.certificates.iter().map(certificate::key).collect(),
         clients: listener.clients.clone(),
         min_version,
+        algorithms,
     };
     Some(match plan.protocol? {
         Protocol::Http => ListenerProtocol::Http,

@@ -244,6 +244,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             address_source: AddressSource::Connection,
             filters: vec![],
             limits: vec![],
+            treatment: None,
         }))
     };
     service.tcp_ports().map(listener).collect()

@@ -1,7 +1,9 @@
 //! ClientPolicies: what proxies get of them, and what they are told.
 
 use super::World;
-use fairway_config::model::{AddressSource, Resource, ResourceKind, TlsVersion};
+use fairway_config::model::{
+    AddressSource, CipherSuite, KeyExchangeGroup, Resource, ResourceKind, TlsVersion,
+};
 
 pub(super) const CLASS: &str = "
 ---
@@ -430,6 +432,18 @@ fn the_lowest_version_of_tls_is_that_of_the_policy_and_the_newest_where_it_canno
     assert_eq!(version(&[all("tls: { minVersion: '1.3' }")]), (TlsVersion::V1_3, true));
     assert_eq!(version(&[all("tls: { minVersion: '1.2' }")]), (TlsVersion::V1_2, true));
     assert_eq!(version(&[all("tls: { minVersion: '1.1' }")]), (TlsVersion::V1_3, true));
+    let algorithms = "tls: { cipherSuites: [TLS_AES_256_GCM_SHA384], curves: [x25519] }";
+    let told = World::cluster(&format!("{CLASS}{gateway}{secret}{}", all(algorithms)));
+    match told.resource(ResourceKind::Listener, "edge/public/tls") {
+        Some(Resource::Listener(it)) => {
+            let tls = it.protocol.termination().unwrap();
+            assert_eq!(tls.algorithms.cipher_suites, [CipherSuite::Aes256GcmSha384]);
+            assert_eq!(tls.algorithms.groups, [KeyExchangeGroup::X25519]);
+            assert_eq!(tls.min_version, TlsVersion::V1_2);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(version(&[all("tls: { cipherSuites: [TLS_NULL] }")]), (TlsVersion::V1_3, true));
     // Parts hold one by one: one policy says where clients are, and the other which TLS is spoken.
     let one = policy("edge", "one", 2, &of_gateway("tls"), FORWARDED);
     assert_eq!(version(&[all("tls: { minVersion: '1.3' }"), one]), (TlsVersion::V1_3, false));

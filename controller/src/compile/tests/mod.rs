@@ -8,6 +8,7 @@ mod certificates;
 mod client_addresses;
 mod client_costs;
 mod client_openings;
+mod client_treatment;
 mod client_unknown;
 mod clients;
 mod closed;

@@ -200,6 +200,7 @@ impl Query<Cluster> for Listeners {
                     address_source: AddressSource::Connection,
                     filters: vec![],
                     limits,
+                    treatment: None,
                 })));
             }
         }

@@ -1,7 +1,14 @@
 //! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
 
-use super::{ClientAddress, ClientPolicyTarget, ClientTls};
+use super::{
+    ClientAddress, ClientCertificateHeader, ClientPolicyTarget, ClientTls, KeepaliveOfClients,
+    LimitsOfClients, RequestId, TimeoutsOfClients, UnderscoresInHeaders,
+};
 use crate::resources::unreadable::{Unreadable, passed_over};
+use fairway_config::model::{
+    CertificateHeader, ClientKeepalive, ClientLimits, ClientTimeouts, RequestIds, TlsAlgorithms, TlsVersion,
+    Underscores,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -14,7 +21,19 @@ pub struct Reading {
     /// How the address of a client is learned, if it says so, or why that cannot be understood: then its targets are closed.
     pub client_address: Result<Option<ClientAddress>, Unreadable>,
     /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
-    pub tls: Result<Option<ClientTls>, Unreadable>,
+    pub tls: Result<Option<(TlsVersion, TlsAlgorithms)>, Unreadable>,
+    /// How long is waited for clients, if it says so, or why that cannot be understood: then as long as without a policy.
+    pub timeouts: Result<Option<ClientTimeouts>, Unreadable>,
+    /// How much clients may have, if it says so, or why that cannot be understood: then its targets are closed.
+    pub limits: Result<Option<ClientLimits>, Unreadable>,
+    /// Whether endpoints are told of certificates, if it says so, or why that cannot be understood: then they are not.
+    pub client_certificate_header: Result<Option<CertificateHeader>, Unreadable>,
+    /// Whose ids of requests hold, if it says so, or why that cannot be understood: then nobody's.
+    pub request_id: Result<Option<RequestIds>, Unreadable>,
+    /// What becomes of headers with `_`, if it says so, or why that cannot be understood: then their requests are refused.
+    pub underscores: Result<Option<Underscores>, Unreadable>,
+    /// When silent clients are asked, if it says so, or why that cannot be understood: then as without a policy.
+    pub keepalive: Result<Option<ClientKeepalive>, Unreadable>,
     /// The first field that is not known. Nobody can say what it asks for, so the targets are closed. It takes no field from another
     /// policy.
     pub unknown: Option<Unreadable>,
@@ -27,19 +46,56 @@ pub enum ClientField {
     ClientAddress,
     /// `tls`: what of TLS is spoken with clients.
     Tls,
+    /// `timeouts`: how long is waited for clients.
+    Timeouts,
+    /// `limits`: how much clients may have.
+    Limits,
+    /// `clientCertificateHeader`: whether endpoints are told of certificates.
+    CertificateHeader,
+    /// `requestID`: whose ids of requests hold.
+    RequestId,
+    /// `underscores`: what becomes of headers with `_`.
+    Underscores,
+    /// `keepalive`: when silent clients are asked whether they are still there.
+    Keepalive,
 }
 
 // === impl ClientField ===
 
 impl ClientField {
     /// Every field, in the order of the spec.
-    pub const ALL: [Self; 2] = [Self::ClientAddress, Self::Tls];
+    pub const ALL: [Self; 8] = [
+        Self::ClientAddress,
+        Self::Tls,
+        Self::Timeouts,
+        Self::Limits,
+        Self::CertificateHeader,
+        Self::RequestId,
+        Self::Underscores,
+        Self::Keepalive,
+    ];
+
+    /// Those of which proxies are told as one.
+    pub const OF_TREATMENT: [Self; 6] = [
+        Self::Timeouts,
+        Self::Limits,
+        Self::CertificateHeader,
+        Self::RequestId,
+        Self::Underscores,
+        Self::Keepalive,
+    ];
 
     /// The name within the spec.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientAddress => "clientAddress",
             Self::Tls => "tls",
+            Self::Timeouts => "timeouts",
+            Self::Limits => "limits",
+            Self::CertificateHeader => "clientCertificateHeader",
+            Self::RequestId => "requestID",
+            Self::Underscores => "underscores",
+            Self::Keepalive => "keepalive",
         }
     }
 }
@@ -52,6 +108,26 @@ impl Reading {
         match field {
             ClientField::ClientAddress => !matches!(self.client_address, Ok(None)),
             ClientField::Tls => !matches!(self.tls, Ok(None)),
+            ClientField::Timeouts => !matches!(self.timeouts, Ok(None)),
+            ClientField::Limits => !matches!(self.limits, Ok(None)),
+            ClientField::CertificateHeader => !matches!(self.client_certificate_header, Ok(None)),
+            ClientField::RequestId => !matches!(self.request_id, Ok(None)),
+            ClientField::Underscores => !matches!(self.underscores, Ok(None)),
+            ClientField::Keepalive => !matches!(self.keepalive, Ok(None)),
+        }
+    }
+
+    /// Why a field cannot be understood; none where it can, or is not there.
+    pub fn unreadable(&self, field: ClientField) -> Option<&Unreadable> {
+        match field {
+            ClientField::ClientAddress => self.client_address.as_ref().err(),
+            ClientField::Tls => self.tls.as_ref().err(),
+            ClientField::Timeouts => self.timeouts.as_ref().err(),
+            ClientField::Limits => self.limits.as_ref().err(),
+            ClientField::CertificateHeader => self.client_certificate_header.as_ref().err(),
+            ClientField::RequestId => self.request_id.as_ref().err(),
+            ClientField::Underscores => self.underscores.as_ref().err(),
+            ClientField::Keepalive => self.keepalive.as_ref().err(),
         }
     }
 }
@@ -68,7 +144,17 @@ impl<'de> Deserialize<'de> for Reading {
         Ok(Self {
             targets: targets.filter_map(target).collect(),
             client_address: part(&written, ClientField::ClientAddress),
-            tls: part(&written, ClientField::Tls),
+            tls: converted(&written, ClientField::Tls, ClientTls::to_model),
+            timeouts: converted(&written, ClientField::Timeouts, TimeoutsOfClients::to_model),
+            limits: converted(&written, ClientField::Limits, LimitsOfClients::to_model),
+            client_certificate_header: converted(
+                &written,
+                ClientField::CertificateHeader,
+                ClientCertificateHeader::to_model,
+            ),
+            request_id: converted(&written, ClientField::RequestId, RequestId::to_model),
+            underscores: converted(&written, ClientField::Underscores, UnderscoresInHeaders::to_model),
+            keepalive: converted(&written, ClientField::Keepalive, KeepaliveOfClients::to_model),
             unknown,
         })
     }
@@ -93,6 +179,16 @@ fn part<T: DeserializeOwned + Serialize>(
         None => Ok(Some(read)),
         Some(unreadable) => Err(unreadable.within(name)),
     }
+}
+
+/// One field, as proxies are told.
+fn converted<S: DeserializeOwned + Serialize, T>(
+    written: &Value,
+    field: ClientField,
+    convert: impl FnOnce(&S) -> Result<T, Unreadable>,
+) -> Result<Option<T>, Unreadable> {
+    let read = part(written, field)?;
+    read.map(|it| convert(&it)).transpose().map_err(|it| it.within(field.name()))
 }
 
 /// A target as far as it can be read. Without the name of its listener it is all of them.
@@ -145,7 +241,7 @@ mod tests {
         // Nobody knows what it was meant to be: it is no field of those that are known.
         for (more, field) in [
             (json!({ "clientAdress": { "source": "Connection" } }), "clientAdress"),
-            (json!({ "limits": {}, "tls": null }), "limits"),
+            (json!({ "compression": {}, "tls": null }), "compression"),
         ] {
             let reading = read(more.clone());
             assert!(!ClientField::ALL.into_iter().any(|it| reading.has(it)), "{more}");
@@ -156,10 +252,36 @@ mod tests {
             (json!({ "minVersion": "1.1" }), "tls.minVersion"),
             (json!({ "minVersion": 1.3 }), "tls.minVersion"),
             (json!({ "minVersion": "1.3", "cipherSuites": [] }), "tls.cipherSuites"),
+            (json!({ "minVersion": "1.3", "cipherSuites": ["TLS_NULL"] }), "tls.cipherSuites[0]"),
+            (json!({ "minVersion": "1.3", "ciphers": [] }), "tls.ciphers"),
         ] {
             let reading = read(json!({ "clientAddress": { "source": "Connection" }, "tls": tls }));
+            assert_eq!(reading.timeouts, Ok(None));
             assert!(reading.client_address.is_ok_and(|it| it.is_some()), "{tls}");
             assert_eq!(reading.tls.unwrap_err().field, field, "{tls}");
+        }
+        for (timeouts, field) in [
+            (json!("10s"), "timeouts"),
+            (json!({ "idle": 10 }), "timeouts.idle"),
+            (json!({ "idle": "10" }), "timeouts.idle"),
+            (json!({ "idle": "2h" }), "timeouts.idle"),
+            (json!({ "idle": "10s", "connect": "1s" }), "timeouts.connect"),
+        ] {
+            let reading = read(json!({ "tls": { "minVersion": "1.3" }, "timeouts": timeouts }));
+            assert!(reading.tls.is_ok_and(|it| it.is_some()), "{timeouts}");
+            assert_eq!(reading.timeouts.unwrap_err().field, field, "{timeouts}");
+        }
+        for (limits, field) in [
+            (json!(10), "limits"),
+            (json!({ "headers": -1 }), "limits.headers"),
+            (json!({ "headers": "10" }), "limits.headers"),
+            (json!({ "headers": 101 }), "limits.headers"),
+            (json!({ "http2": { "streams": 0 } }), "limits.http2.streams"),
+            (json!({ "headers": 10, "http2": { "frames": 1 } }), "limits.http2.frames"),
+        ] {
+            let reading = read(json!({ "timeouts": {}, "limits": limits }));
+            assert!(reading.timeouts.is_ok_and(|it| it.is_some()), "{limits}");
+            assert_eq!(reading.limits.unwrap_err().field, field, "{limits}");
         }
         let nonsense: Reading = serde_json::from_value(json!("nonsense")).unwrap();
         assert!(nonsense.targets.is_empty());

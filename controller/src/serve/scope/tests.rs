@@ -263,6 +263,7 @@ fn tls(certificate: &str) -> fairway_config::model::TlsTermination {
         certificates: vec![certificate.into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     }
 }
 

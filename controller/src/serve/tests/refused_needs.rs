@@ -85,6 +85,7 @@ fn the_certificate_of_the_version_in_force_stays_as_it_is() {
                 certificates,
                 clients: None,
                 min_version: Default::default(),
+                algorithms: Default::default(),
             }),
         )
     };

@@ -7,9 +7,10 @@ use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CorsPolicy,
-    ExternalAuth, Filter, Generation, Listener, ListenerProtocol, OriginPattern, Requires, Resource,
-    ResourceKind, Route, Rule, TlsTermination, TlsVersion,
+    AddressSource, AuthProtocol, Authorization, BackendTarget, Capabilities, Capability, CertificateHeader,
+    CipherSuite, ClientKeepalive, ClientLimits, ClientTimeouts, ClientTreatment, CorsPolicy, ExternalAuth,
+    Filter, Generation, Listener, ListenerProtocol, OriginPattern, RequestIds, Requires, Resource,
+    ResourceKind, Route, Rule, TlsAlgorithms, TlsTermination, TlsVersion, Underscores,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -172,6 +173,7 @@ async fn a_listener_that_a_proxy_cannot_serve_as_it_is_meant_is_closed_there_and
         certificates: vec!["shop/tls".into()],
         clients: None,
         min_version: TlsVersion::default(),
+        algorithms: Default::default(),
     };
     for (protocol, closed_as) in [
         (ListenerProtocol::Http, ListenerProtocol::Http),
@@ -227,9 +229,10 @@ fn bindings(resources: &[Resource]) -> Vec<(String, usize)> {
 /// Whatever the proxy lacks, and also where it says that it holds all of it as it is written.
 #[tokio::test(start_paused = true)]
 async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens_again() {
-    let tls = |min_version| {
+    let tls = |min_version, cipher_suites| {
         let certificates = vec!["shop/tls".into()];
-        ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version })
+        let algorithms = TlsAlgorithms { cipher_suites, groups: vec![] };
+        ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version, algorithms })
     };
     let believing = |address_source| {
         let Resource::Listener(plain) = http() else { panic!("a listener") };
@@ -246,12 +249,45 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         protocol: AuthProtocol::Grpc { request_headers: vec![] },
     });
     let limited = Listener { limits: vec!["shop/few".into()], ..Listener::clone(&plain) };
+    let treating = |treatment| {
+        let Resource::Listener(plain) = http() else { panic!("a listener") };
+        Resource::Listener(Arc::new(Listener {
+            treatment: Some(Arc::new(treatment)),
+            ..Listener::clone(&plain)
+        }))
+    };
+    let second = Some(Duration::from_secs(1));
+    let keepalive = ClientKeepalive { probes: Some(1), ..ClientKeepalive::default() };
+    let limits = ClientLimits { body_bytes: Some(1), ..ClientLimits::default() };
+    let timeouts = ClientTimeouts { idle: second, ..ClientTimeouts::default() };
     for (demanding, needs) in [
+        (treating(ClientTreatment { timeouts, ..ClientTreatment::default() }), Capability::ClientTimeouts),
+        (
+            treating(ClientTreatment {
+                certificate_header: CertificateHeader::Set,
+                ..ClientTreatment::default()
+            }),
+            Capability::ClientCertificateHeader,
+        ),
+        (
+            treating(ClientTreatment { request_ids: RequestIds::Keep, ..ClientTreatment::default() }),
+            Capability::RequestIds,
+        ),
+        (
+            treating(ClientTreatment { underscores: Underscores::Drop, ..ClientTreatment::default() }),
+            Capability::Underscores,
+        ),
+        (treating(ClientTreatment { keepalive, ..ClientTreatment::default() }), Capability::ClientKeepalive),
+        (treating(ClientTreatment { limits, ..ClientTreatment::default() }), Capability::ClientLimits),
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
         (Resource::Listener(Arc::new(limited)), Capability::LocalLimits),
-        (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
+        (listener("shop/gw", "http", tls(TlsVersion::V1_3, vec![])), Capability::TlsMinVersion),
+        (
+            listener("shop/gw", "http", tls(TlsVersion::V1_2, vec![CipherSuite::Aes256GcmSha384])),
+            Capability::TlsAlgorithms,
+        ),
         (filtered(Filter::Unresolved("x".into())), Capability::ListenerFilters),
         (filtered(asking.clone()), Capability::ListenerFilters),
         (filtered(asking), Capability::ExternalAuth),

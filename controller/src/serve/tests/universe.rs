@@ -53,6 +53,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         address_source: AddressSource::Connection,
         filters: vec![],
         limits: vec![],
+        treatment: None,
     }))
 }
 
@@ -266,6 +267,7 @@ fn unjudged() -> impl Strategy<Value = Resource> {
                 certificates: vec![it.into()],
                 clients: None,
                 min_version: Default::default(),
+                algorithms: Default::default(),
             })
         }),
         one_of_services().prop_map(|it| ListenerProtocol::Service { service: it.into(), port: 80 }),

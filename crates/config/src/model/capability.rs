@@ -50,6 +50,20 @@ macro_rules! capabilities {
             AddressSource = "listener.address-source", Later;
             /// [`TlsTermination::min_version`](super::TlsTermination::min_version), other than TLS 1.2.
             TlsMinVersion = "listener.tls-min-version", Later;
+            /// [`TlsTermination::algorithms`](super::TlsTermination::algorithms): cipher suites and groups.
+            TlsAlgorithms = "listener.tls-algorithms", Later;
+            /// [`ClientTreatment::timeouts`](super::ClientTreatment::timeouts): how long a listener waits for its clients.
+            ClientTimeouts = "listener.client-timeouts", Later;
+            /// [`ClientTreatment::limits`](super::ClientTreatment::limits): what a listener lets its clients have.
+            ClientLimits = "listener.client-limits", Later;
+            /// [`ClientTreatment::certificate_header`](super::ClientTreatment::certificate_header): telling endpoints of certificates.
+            ClientCertificateHeader = "listener.client-certificate-header", Later;
+            /// [`ClientTreatment::request_ids`](super::ClientTreatment::request_ids): whose ids of requests hold.
+            RequestIds = "listener.request-ids", Later;
+            /// [`ClientTreatment::underscores`](super::ClientTreatment::underscores): what becomes of headers with `_`.
+            Underscores = "listener.underscores", Later;
+            /// [`ClientTreatment::keepalive`](super::ClientTreatment::keepalive): when silent clients are asked for.
+            ClientKeepalive = "listener.client-keepalive", Later;
             /// [`Listener::filters`](super::Listener::filters): filters that run before a route is matched.
             ListenerFilters = "listener.filters", Later;
             /// The rate limits of a listener, a rule or a backend, which each proxy counts by itself.

@@ -3,8 +3,9 @@
 use super::capability::{Capability, of_filter, that_guards};
 use super::reference::{of_authorization, of_limits, of_target};
 use super::{
-    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, Filter, HostnamePattern,
-    ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientTreatment, ClientValidation, Filter,
+    HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind,
+    ServiceKey, TlsAlgorithms,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct Listener {
     pub closed: Option<Arc<str>>,
     /// Those that count its requests, whatever route they take. One that is not in the same snapshot closes.
     pub limits: Vec<RateLimitKey>,
+    /// How it treats its clients; none where nothing is said of that.
+    pub treatment: Option<Arc<ClientTreatment>>,
 }
 
 /// What is spoken on a listener.
@@ -76,6 +79,8 @@ pub struct TlsTermination {
     pub clients: Option<ClientValidation>,
     /// The lowest version that is spoken.
     pub min_version: TlsVersion,
+    /// The algorithms that are spoken.
+    pub algorithms: TlsAlgorithms,
 }
 
 /// A version of TLS.
@@ -103,8 +108,10 @@ impl ListenerProtocol {
 // === impl TlsTermination ===
 
 impl TlsTermination {
-    fn requires(&self) -> Option<Capability> {
-        (self.min_version != TlsVersion::default()).then_some(Capability::TlsMinVersion)
+    fn requires(&self) -> impl Iterator<Item = Capability> {
+        let version = (self.min_version != TlsVersion::default()).then_some(Capability::TlsMinVersion);
+        let algorithms = (!self.algorithms.is_empty()).then_some(Capability::TlsAlgorithms);
+        version.into_iter().chain(algorithms)
     }
 }
 
@@ -112,7 +119,7 @@ impl TlsTermination {
 
 impl Listener {
     /// The same listener, closed. It needs no certificate, judges nobody, asks nobody where
-    /// clients are and has no filters. None where no listener is wider: for tunnels and for
+    /// clients are, treats none in a way of its own and has no filters. None where no listener is wider: for tunnels and for
     /// the addresses of Services.
     pub fn close(&self, why: impl Into<Arc<str>>) -> Option<Self> {
         let protocol = match &self.protocol {
@@ -131,6 +138,7 @@ impl Listener {
             limits: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
+            treatment: None,
             closed: Some(why.into()),
             ..self.clone()
         })
@@ -146,7 +154,8 @@ impl Requires for Listener {
     fn requires(&self) -> Capabilities {
         let mut required = that_guards(&self.authorizations, &self.limits);
         required.extend(self.address_source.requires());
-        required.extend(self.protocol.termination().and_then(TlsTermination::requires));
+        required.extend(self.protocol.termination().into_iter().flat_map(TlsTermination::requires));
+        required.extend(self.treatment.iter().flat_map(|it| it.requires()));
         required.extend(self.filters.first().map(|_| Capability::ListenerFilters));
         required.extend(self.filters.iter().map(of_filter));
         required

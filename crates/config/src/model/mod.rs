@@ -9,6 +9,7 @@ mod authorization;
 mod backend;
 mod capability;
 mod certificate;
+mod client_treatment;
 mod filter;
 mod key;
 mod l4route;
@@ -22,6 +23,7 @@ mod reference;
 mod route;
 mod segments;
 mod service;
+mod tls_algorithms;
 mod trust;
 mod validity;
 mod workload;
@@ -30,6 +32,10 @@ pub use address_source::AddressSource;
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
+pub use client_treatment::{
+    CertificateHeader, ClientKeepalive, ClientLimit, ClientLimits, ClientTimeout, ClientTimeouts,
+    ClientTreatment, RequestIds, Underscores,
+};
 pub use filter::*;
 pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,
@@ -49,6 +55,7 @@ pub use route::{
     WeightedBackend,
 };
 pub use service::{ConsumerWaypoint, Service, ServicePort};
+pub use tls_algorithms::{CipherSuite, KeyExchangeGroup, TlsAlgorithms};
 pub use trust::{
     BackendSecurity, BackendTls, BackendTrust, ClientValidation, InvalidBundle, SubjectName, TrustBundle,
     WithoutCertificate,

@@ -259,6 +259,7 @@ mod tests {
                 filters,
                 limits: vec![],
                 closed: None,
+                treatment: None,
             };
             listener.check()
         };

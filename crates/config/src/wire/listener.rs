@@ -1,9 +1,12 @@
 //! Listeners on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::{address_source, filter, trust, value};
-use crate::model::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
+use super::{address_source, client_treatment, filter, trust, value};
+use crate::model::{
+    CipherSuite, KeyExchangeGroup, Listener, ListenerProtocol, TlsAlgorithms, TlsTermination, TlsVersion,
+};
 use crate::proto::{self, listener::Protocol};
+use std::sync::Arc;
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
     let protocol = match &listener.protocol {
@@ -18,7 +21,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
             Protocol::Service(proto::ServiceAddress { service: service.to_string(), port: (*port).into() })
         }
     };
-    proto::Listener {
+    let mut message = proto::Listener {
         key: listener.key.to_string(),
         gateway: Some(value::encode_object(&listener.gateway)),
         section: listener.section.to_string(),
@@ -32,7 +35,12 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         address_source: address_source::encode(&listener.address_source),
         filters: listener.filters.iter().map(filter::encode).collect(),
         limits: listener.limits.iter().map(ToString::to_string).collect(),
+        ..proto::Listener::default()
+    };
+    if let Some(treatment) = &listener.treatment {
+        client_treatment::encode(treatment, &mut message);
     }
+    message
 }
 
 fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
@@ -44,6 +52,8 @@ fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
             TlsVersion::V1_3 => proto::TlsVersion::TlsVersion13,
         }
         .into(),
+        cipher_suites: tls.algorithms.cipher_suites.iter().map(|it| it.number().into()).collect(),
+        groups: tls.algorithms.groups.iter().map(|it| it.number().into()).collect(),
     }
 }
 
@@ -51,6 +61,11 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
     if message.certificates.is_empty() {
         return Err(Invalid::new("certificates", "there has to be one"));
     }
+    // With one that is not known the listener is closed: `knows_algorithms`.
+    let algorithms = TlsAlgorithms {
+        cipher_suites: message.cipher_suites.iter().filter_map(|it| cipher_suite(*it)).collect(),
+        groups: message.groups.iter().filter_map(|it| group(*it)).collect(),
+    };
     Ok(TlsTermination {
         certificates: each(message.certificates, "certificates", value::key)?,
         clients: optional(message.clients, "clients", trust::decode_clients)?,
@@ -59,10 +74,32 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
             Ok(proto::TlsVersion::TlsVersion13) => TlsVersion::V1_3,
             Err(_) => return Err(Invalid::unknown_value("min_version", message.min_version)),
         },
+        algorithms,
     })
 }
 
+fn cipher_suite(number: u32) -> Option<CipherSuite> {
+    CipherSuite::of_number(u16::try_from(number).ok()?)
+}
+
+fn group(number: u32) -> Option<KeyExchangeGroup> {
+    KeyExchangeGroup::of_number(u16::try_from(number).ok()?)
+}
+
+/// Whether this program knows all algorithms of TLS that a listener shall speak.
+fn knows_algorithms(message: &proto::Listener) -> bool {
+    match &message.protocol {
+        Some(Protocol::Https(tls) | Protocol::TlsTerminate(tls)) => {
+            tls.cipher_suites.iter().all(|it| cipher_suite(*it).is_some())
+                && tls.groups.iter().all(|it| group(*it).is_some())
+        }
+        _ => true,
+    }
+}
+
 pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
+    let treatment = client_treatment::decode(&message);
+    let knows_algorithms = knows_algorithms(&message);
     let source = address_source::decode(message.address_source).map_err(|it| it.within("address_source"))?;
     let listener = Listener {
         key: value::key(message.key).map_err(|it| it.within("key"))?,
@@ -78,17 +115,18 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         closed: message.closed.map(Into::into),
         address_source: source.clone().unwrap_or_default(),
         filters: each(message.filters, "filters", filter::decode)?,
+        treatment: treatment.clone().filter(|it| !it.is_empty()).map(Arc::new),
     };
-    // Nobody can say where its clients are, so nobody is served.
-    let closed = || {
-        listener.close("it learns where clients are in a way that this version of the proxy does not know")
+    // Nobody can say where its clients are, or how they are to be treated, so nobody is served.
+    let (field, why) = match (source, treatment) {
+        (Some(_), Some(_)) if knows_algorithms => return Ok(listener),
+        (Some(_), Some(_)) => ("tls", "speaks TLS"),
+        (None, _) => ("address_source", "learns where clients are"),
+        (_, None) => ("client_treatment", "treats clients"),
     };
-    match source {
-        Some(_) => Ok(listener),
-        None => {
-            closed().ok_or_else(|| Invalid::new("address_source", "not a source that this program knows"))
-        }
-    }
+    listener
+        .close(format!("it {why} in a way that this version of the proxy does not know"))
+        .ok_or_else(|| Invalid::new(field, "not one that this program knows"))
 }
 
 fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {

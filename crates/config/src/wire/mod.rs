@@ -4,6 +4,7 @@ mod address_source;
 mod authorization;
 mod backend;
 mod certificate;
+mod client_treatment;
 mod cors;
 mod endpoints;
 mod external_auth;

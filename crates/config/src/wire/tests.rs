@@ -1,6 +1,6 @@
 use super::*;
 use crate::arbitrary;
-use crate::model::{BackendKey, Endpoints, Filter, Resource};
+use crate::model::{BackendKey, Endpoints, Filter, Listener, ListenerProtocol, Resource};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
 use fairway_policy::{Action, Attached, Attributes, Level, PolicyRefusal, RuleName, evaluate};
@@ -194,6 +194,51 @@ fn a_listener_that_learns_where_clients_are_as_only_a_newer_controller_knows_is_
             (None, Err(error)) => assert!(error.to_string().starts_with("address_source: "), "{error}"),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_listener_that_treats_clients_as_only_a_newer_controller_knows_is_closed() {
+    let listener =
+        one(arbitrary::listener().prop_filter("one that can be closed", |it| it.close("x").is_some()));
+    let said: [fn(&mut proto::Listener); 7] = [
+        |it| it.request_ids = 9,
+        |it| it.underscores = 9,
+        |it| it.client_keepalive = Some(proto::ClientKeepalive { probes: Some(0), ..Default::default() }),
+        |it| it.client_timeouts = Some(proto::ClientTimeouts { idle: Some(0), ..Default::default() }),
+        |it| it.client_timeouts = Some(proto::ClientTimeouts { handshake: Some(61), ..Default::default() }),
+        |it| it.client_limits = Some(proto::ClientLimits { headers: Some(0), ..Default::default() }),
+        |it| {
+            it.client_limits = Some(proto::ClientLimits { header_bytes: Some(1 << 20), ..Default::default() })
+        },
+    ];
+    for (index, says) in said.into_iter().enumerate() {
+        let Kind::Listener(mut written) = message(&Resource::Listener(Arc::new(listener.clone()))) else {
+            unreachable!("a listener")
+        };
+        says(&mut written);
+        let decoded = decode(proto::Resource { kind: Some(Kind::Listener(written)) }.encode_to_vec().into());
+        let Ok(Resource::Listener(it)) = decoded else { panic!("{index}: {decoded:?}") };
+        assert!(it.closed.is_some() && it.treatment.is_none(), "{index}: {it:?}");
+    }
+}
+
+#[test]
+fn a_listener_that_speaks_tls_as_only_a_newer_controller_knows_is_closed() {
+    let ends_tls = |it: &Listener| matches!(it.protocol, ListenerProtocol::Https(_));
+    let listener = one(arbitrary::listener().prop_filter("one that ends TLS", ends_tls));
+    let said: [fn(&mut proto::TlsTermination); 2] =
+        [|it| it.cipher_suites.push(0x00FF), |it| it.groups.push(0x1_0017)];
+    for (index, says) in said.into_iter().enumerate() {
+        let Kind::Listener(mut written) = message(&Resource::Listener(Arc::new(listener.clone()))) else {
+            unreachable!("a listener")
+        };
+        if let Some(proto::listener::Protocol::Https(tls)) = &mut written.protocol {
+            says(tls);
+        }
+        let decoded = decode(proto::Resource { kind: Some(Kind::Listener(written)) }.encode_to_vec().into());
+        let Ok(Resource::Listener(it)) = decoded else { panic!("{index}: {decoded:?}") };
+        assert!(it.closed.is_some(), "{index}: {it:?}");
     }
 }
 

@@ -39,7 +39,9 @@ async fn run(
         let hurried = |settings: &mut fairway_waypoint::ProxySettings| {
             settings.timeouts.head = HEAD;
             settings.timeouts.idle = IDLE;
+            settings.timeouts.stream_idle = IDLE;
             settings.timeouts.body = BODY;
+            settings.timeouts.response = BODY;
             settings.timeouts.upstream_idle = HEAD;
         };
         let proxy = MemoryProxy::start_with(resources, hurried, move |_, stream| {

@@ -16,6 +16,7 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// One second where a proxy has more: the sweep ends what has waited for so many of its ticks, one a second.
 fn hurried(settings: &mut fairway_waypoint::ProxySettings) {
+    settings.timeouts.handshake = Duration::from_secs(1);
     settings.timeouts.head = Duration::from_secs(1);
     settings.timeouts.idle = Duration::from_secs(1);
 }
@@ -124,6 +125,7 @@ async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
         certificates: vec!["shop/a".into()],
         clients: None,
         min_version: Default::default(),
+        algorithms: Default::default(),
     };
     let resources = vec![
         Resource::Listener(Arc::new(listener(ListenerProtocol::Https(termination)))),

@@ -52,18 +52,41 @@ impl Defect {
             },
             ClientField::Tls => {
                 let it = policy.spec.tls.as_ref().err()?;
-                let remedy = "write `minVersion: \"1.2\"` or `\"1.3\"`, in quotes";
+                let remedy = "write `minVersion: \"1.2\"` or `\"1.3\"`, in quotes, and algorithms by the names in the CRD, one of TLS 1.3 among the cipherSuites";
                 let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
                 Some(Self::new(Reason::ClientPolicyTlsUnreadable, field, why, remedy))
             }
+            ClientField::CertificateHeader => Self::of_value(policy, field, "write Drop or Set"),
+            ClientField::RequestId => Self::of_value(policy, field, "write Keep or Generate"),
+            ClientField::Underscores => Self::of_value(policy, field, "write Keep, Drop or Refuse"),
+            ClientField::Keepalive => Self::of_value(
+                policy,
+                field,
+                "write durations in whole seconds and a number within the bounds",
+            ),
+            ClientField::Limits => {
+                Self::of_value(policy, field, "write a whole number within the bounds, without quotes")
+            }
+            ClientField::Timeouts => Self::of_value(
+                policy,
+                field,
+                "write a duration in whole seconds within the bounds, such as 30s",
+            ),
         }
+    }
+
+    /// What is wrong with a field whose values proxies are told as they are.
+    fn of_value(policy: &ClientPolicy, field: ClientField, remedy: &'static str) -> Option<Self> {
+        let it = policy.spec.unreadable(field)?;
+        let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
+        Some(Self::new(Reason::ClientPolicyValueInvalid, field, why, remedy))
     }
 
     /// That a policy says nothing.
     pub(super) fn of_nothing(policy: &ClientPolicy) -> Option<Self> {
         let says_nothing = !ClientField::ALL.into_iter().any(|it| policy.spec.has(it));
         let why = "the policy says nothing of clients".to_owned();
-        let remedy = "write clientAddress, tls, or both";
+        let remedy = "write one of its fields, such as clientAddress or limits";
         says_nothing.then(|| Self::new(Reason::ClientPolicyEmpty, "spec".to_owned(), why, remedy))
     }
 

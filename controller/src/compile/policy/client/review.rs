@@ -4,6 +4,7 @@ use super::decide::listeners;
 use super::defect::{Defect, is_understood};
 use crate::compile::gateway;
 use crate::compile::gateway::client_policies::ClientsOf;
+use crate::compile::gateway::client_treatment::place_of;
 use crate::compile::gateway::clients_served::{ClientsServed, ServedListener};
 use crate::compile::names::class;
 use crate::compile::policy::status::{AtTarget, TargetOutcome};
@@ -184,8 +185,8 @@ impl Review<'_> {
             for (policy, listeners) in others {
                 notes.push(format!("{} is that of {policy} at {}", field.name(), name(listeners)));
             }
-            if *field == ClientField::Tls && held.is_empty() && others.is_empty() && !served.is_empty() {
-                notes.push(format!("tls has no effect at {object}: TLS ends at none of the listeners"));
+            if held.is_empty() && others.is_empty() && !served.is_empty() {
+                notes.push(format!("{} has no effect at {object}: {}", field.name(), place_of(*field)));
             }
             all_held.extend(held.iter().cloned());
         }
@@ -287,12 +288,26 @@ fn consequence(field: ClientField, outcome: &FieldOutcome, object: &ObjectRef, b
         _ if held.is_empty() => {
             format!("; nothing follows from it at {object}, where it is about no listener that is served")
         }
-        ClientField::ClientAddress => {
+        ClientField::ClientAddress | ClientField::Limits => {
             format!("; until this is corrected, these listeners are closed: {}{beyond}", name(held))
         }
         ClientField::Tls => {
             let held = name(held);
             format!("; until this is corrected, TLS 1.3 alone is spoken by these listeners: {held}{beyond}")
+        }
+        ClientField::Timeouts => {
+            let held = name(held);
+            format!("; until this is corrected, these listeners wait as without a policy: {held}{beyond}")
+        }
+        ClientField::Keepalive | ClientField::RequestId | ClientField::CertificateHeader => {
+            let held = name(held);
+            format!("; until this is corrected, these listeners do as without it: {held}{beyond}")
+        }
+        ClientField::Underscores => {
+            let held = name(held);
+            format!(
+                "; until this is corrected, these listeners refuse headers with underscores: {held}{beyond}"
+            )
         }
     }
 }

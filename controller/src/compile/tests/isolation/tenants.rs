@@ -239,6 +239,9 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]",
             "source: ForwardedFor, trustedCIDRs: [0.0.0.0/0]",
             "source: Connection",
+            // With other fields beside it.
+            "source: Connection }, limits: { connections: 1 }, timeouts: { idle: 1h }, keepalive: { idle: 1h",
+            "source: Connection }, underscores: Refuse, limits: { headers: 0",
         ] {
             all.push(format!(
                 "apiVersion: fairway.dev/v1alpha1\nkind: ClientPolicy\nmetadata: {{ name: {name}, namespace: {ns} }}\n\

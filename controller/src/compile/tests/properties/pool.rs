@@ -358,6 +358,19 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             "source: Header, trustedCIDRs: [0.0.0.0/0], header: x-client",
         ),
         ("b", "c", "{ GATEWAY, kind: ListenerSet, name: ls, sectionName: l }", "source: Geneve"),
+        // With other fields beside it.
+        (
+            "a",
+            "e",
+            "{ GATEWAY, kind: Gateway, name: g }",
+            "source: Connection }, limits: { headers: 9 }, tls: { curves: [x25519] }, timeouts: { idle: 1m",
+        ),
+        (
+            "b",
+            "f",
+            "{ GATEWAY, kind: ListenerSet, name: ls }",
+            "source: Connection }, requestID: Keep, underscores: Drop, limits: { headers: 0",
+        ),
     ] {
         let targets = targets.replace("GATEWAY", GATEWAY_API);
         add(&format!(
