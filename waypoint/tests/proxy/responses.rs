@@ -243,7 +243,7 @@ impl Outcome {
 async fn an_answer_over_http2_is_whole_or_an_error_that_the_client_sees() {
     let mut wrong = Vec::new();
     for (what, parts, outcome) in ANSWERS {
-        let server = Server::raw(|stream, _| async move { drop(answer(stream, parts).await) }).await;
+        let server = Server::raw(move |stream, _| async move { drop(answer(stream, parts).await) }).await;
         let proxy = Proxy::start(simple(AppProtocol::Http2, &[server.address]));
         for (version, read) in [
             (1, timeout(wire::LONG, read_http1(proxy.address())).await),

@@ -241,7 +241,7 @@ async fn an_empty_piece_of_a_cookie_is_nothing_to_routes_and_backends() {
     let seen = |request: Request<Incoming>| async move {
         let cookies = request.headers().get_all("cookie").iter();
         let cookies: Vec<_> = cookies.map(|it| it.to_str().unwrap()).collect();
-        Response::new(full(&format!("beta got {cookies:?}")))
+        Response::new(full(format!("beta got {cookies:?}")))
     };
     for (out, protocol) in [(1, AppProtocol::Http1), (2, AppProtocol::Http2)] {
         let beta = Server::http(out, seen).await;
