@@ -10,7 +10,7 @@ use std::str::FromStr;
 /// What is read of a Node: no Service has its addresses as endpoints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// Its name.
+    /// Its name; its labels are not kept.
     pub meta: Meta,
     /// Its own addresses, inside the cluster and outside. (Names among them are none.)
     pub addresses: Vec<IpAddr>,

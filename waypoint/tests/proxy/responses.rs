@@ -20,7 +20,7 @@ enum Part {
     Head(&'static [(&'static str, &'static str)]),
     /// HEADERS that end the stream: the whole answer, or trailers.
     Last(&'static [(&'static str, &'static str)]),
-    /// DATA.
+    /// DATA, with something behind it.
     Data(&'static str),
     /// DATA that ends the stream.
     End(&'static str),
