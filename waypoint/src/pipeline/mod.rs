@@ -1,5 +1,5 @@
 //! The path of a request: head → listener or Service → filters of the listener → route → stages of the rule → backend →
-//! stages of the backend → endpoint → response → response stages. [`request::serve`] is that path, in order; [`decide`] is the part
+//! stages of the backend → endpoint → response → response stages. [`request::serve`] is that path, in order; `decide` is the part
 //! of it that decides, which `/explain` runs as well.
 
 pub(crate) mod access;

@@ -5,12 +5,13 @@ mod wrong;
 
 pub(crate) use wrong::everything_wrong;
 
-use super::check_snapshot;
 use super::report::ClusterReport;
 use super::snapshot::Snapshot;
+use super::{check_snapshot, compile_snapshot};
 use crate::diagnostic::Severity;
 use crate::resources::Kind;
 use crate::source::cluster::Inventory;
+use fairway_config::stream::Proxy;
 use scene::*;
 use serde_json::{Value, json};
 
@@ -45,6 +46,26 @@ fn a_cluster_that_can_have_it_is_in_order_and_told_how() {
     assert_eq!(wrong(&report), [""; 0]);
     assert!(!report.has_errors() && !report.installed);
     insta::assert_snapshot!("bare", report.to_string());
+}
+
+#[test]
+fn a_cluster_is_compiled_as_its_controller_does_and_not_by_halves() {
+    let mut snapshot = installed(vec![
+        namespace("shop", json!({ "fairway.dev/mesh": "enabled" })),
+        pod("shop", "web-1", json!({}), None),
+    ]);
+    let compiled = compile_snapshot(&snapshot).unwrap();
+    let everything = compiled.configuration(&Proxy::Everything);
+    let identity = everything.workloads.get("shop/web-1").unwrap().identity.to_string();
+    assert!(identity.starts_with("spiffe://shop.example/ns/shop/") && compiled.has_secrets(), "{identity}");
+    let mut forbid = |kind: Kind| {
+        snapshot.inventory.listings.get_mut(&kind).unwrap().1 = Err("403 Forbidden".to_owned());
+        compile_snapshot(&snapshot)
+    };
+    // Few may read Secrets, and the rest of the explanation does without.
+    assert!(!forbid(Kind::Secret).unwrap().has_secrets());
+    let error = forbid(Kind::Pod).unwrap_err().to_string();
+    assert_eq!(error, "Pod objects cannot be read: 403 Forbidden");
 }
 
 #[test]
