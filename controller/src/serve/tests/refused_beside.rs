@@ -101,20 +101,54 @@ async fn where_nothing_has_to_do_with_the_named_all_of_the_difference_is_left_ou
 /// A listener that is left out is as one that is refused: where its last good version is not where it is to be, it is closed.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_is_left_out_is_closed_where_it_is_to_be() {
+    let at = |port: u16| {
+        let Resource::Listener(it) = listener("shop/gw", "x", ListenerProtocol::Http) else { panic!() };
+        Resource::Listener(std::sync::Arc::new(Listener { port, ..Listener::clone(&it) }))
+    };
+    for begins_again in [false, true] {
+        let hub = Hub::new();
+        let network = Network::default();
+        let _controller = network.serve(&hub);
+        hub.commit(vec![certificate("shop/tls"), at(80)], vec![]);
+        let mut proxy = Watcher::over(&network, Proxy::Everything);
+        proxy.generation(Generation(1)).await;
+        proxy.refusals.naming_with(certificate("shop/tls").key(), at(81).key());
+        if begins_again {
+            // Then nobody has told the controller where the last good version is.
+            network.cut();
+        }
+        hub.commit(vec![at(81)], vec![]);
+        let history = proxy.generation(Generation(2)).await;
+        let it = &history.now.listeners["shop/gw/x"];
+        assert_eq!((it.port, it.closed.is_some()), (81, true), "{begins_again}");
+    }
+}
+
+/// One that stayed where it was could be in the way of another one that is to be there.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_is_refused_closed_as_well_does_not_stay_where_it_is_not_to_be() {
     let (network, hub) = (Network::default(), Hub::new());
     let _controller = network.serve(&hub);
     let at = |port: u16| {
         let Resource::Listener(it) = listener("shop/gw", "x", ListenerProtocol::Http) else { panic!() };
         Resource::Listener(std::sync::Arc::new(Listener { port, ..Listener::clone(&it) }))
     };
-    hub.commit(vec![certificate("shop/tls"), at(80)], vec![]);
+    hub.commit(vec![at(80)], vec![]);
     let mut proxy = Watcher::over(&network, Proxy::Everything);
     proxy.generation(Generation(1)).await;
-    proxy.refusals.naming_with(certificate("shop/tls").key(), at(81).key());
+    proxy.refusals.listener_with_port(at(81).key(), 81);
     hub.commit(vec![at(81)], vec![]);
     let history = proxy.generation(Generation(2)).await;
-    let it = &history.now.listeners["shop/gw/x"];
-    assert_eq!((it.port, it.closed.is_some()), (81, true));
+    assert_eq!(names(&history.now), Vec::<String>::new());
+    let mut states = hub.states();
+    let state = wait_for_state(&mut states, "all is acknowledged", |it| it.acked == Generation(2)).await;
+    assert_eq!(
+        state.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["Listener shop/gw/x: poison"]
+    );
+    proxy.refusals.clear();
+    proxy.until(|it| it.now.listeners.len() == 1).await;
+    wait_for_state(&mut states, "nothing is refused", |it| it.rejected.is_empty()).await;
 }
 
 /// Without a part of its first configuration a proxy must not serve.

@@ -23,6 +23,8 @@ enum When {
     Always,
     /// A backend that has this port.
     Port(u16),
+    /// A listener that has this port, closed or not.
+    ListenerPort(u16),
     /// A listener that an authorization judges.
     Guarded,
     /// A listener that is not closed.
@@ -42,6 +44,11 @@ impl Refusals {
     /// Refuses this backend while it has this port.
     pub(super) fn backend_with_port(&self, key: ResourceKey, port: u16) {
         self.0.lock().unwrap().insert((key, When::Port(port)));
+    }
+
+    /// Refuses this listener while it has this port, closed or not.
+    pub(super) fn listener_with_port(&self, key: ResourceKey, port: u16) {
+        self.0.lock().unwrap().insert((key, When::ListenerPort(port)));
     }
 
     /// Refuses this listener while an authorization judges it.
@@ -78,6 +85,10 @@ impl Refusals {
             When::Port(port) => {
                 let backend = next.backends.get(&*key.name);
                 changes.contains(key) && backend.is_some_and(|it| it.port == *port)
+            }
+            When::ListenerPort(port) => {
+                let listener = next.listeners.get(&*key.name);
+                changes.contains(key) && listener.is_some_and(|it| it.port == *port)
             }
             When::Guarded => {
                 let listener = next.listeners.get(&*key.name);
