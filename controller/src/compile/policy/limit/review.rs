@@ -272,9 +272,8 @@ impl Review<'_> {
     }
 
     /// Clients of a Gateway come from outside the mesh. Returns what has another effect than was meant.
-    fn warn_of_identity(&self, reader: &Reader<'_>, made: &mut Made) -> Option<String> {
-        let compiled = spec(self.policy).map(|it| values::compile(it, &reader.settings()));
-        let field = compiled.and_then(|it| it.of_identity)?;
+    fn warn_of_identity(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<String> {
+        let field = reader.get::<values::Compile>(self.name)?.of_identity.clone()?;
         let message =
             "clients of a Gateway prove no identity of the mesh, so all of them are counted as one there";
         let remedy = "use the key ClientAddress, or limit the Service";

@@ -1,7 +1,7 @@
 //! What a policy is told, target by target.
 
 use super::review::Review;
-use super::{is_enforced, spec, values};
+use super::{is_enforced, values};
 use crate::compile::policy::access::review::TOLD;
 use crate::compile::policy::status::AtTargets;
 use crate::compile::program::{Cluster, Made, Reader};
@@ -23,7 +23,7 @@ impl Query<Cluster> for Status {
         let Some(policy) = reader.input::<RateLimitPolicy>(name) else { return };
         let object = ObjectRef::from_name(Kind::RateLimitPolicy, name);
         let generation = policy.meta.generation;
-        let defect = defect(reader, &policy);
+        let defect = defect(reader, name, &policy);
         if let Some(it) = &defect {
             made.report(&object, it.clone());
         }
@@ -45,7 +45,7 @@ impl OfInput<Cluster> for Status {
 }
 
 /// What is wrong with the policy itself, wherever it is to hold.
-fn defect(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Option<Diagnostic> {
+fn defect(reader: &mut Reader<'_>, name: &ObjectName, policy: &RateLimitPolicy) -> Option<Diagnostic> {
     let follows = match is_enforced(policy) {
         true => "its targets are closed until this is corrected",
         false => "it observes nothing until this is corrected",
@@ -64,7 +64,7 @@ fn defect(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Option<Diagnostic> {
             "correct the field",
         ));
     }
-    let compiled = values::compile(spec(policy)?, &reader.settings());
+    let compiled = reader.get::<values::Compile>(name)?;
     let first = compiled.invalid.first()?;
     let reasons: Vec<&str> = compiled.invalid.iter().take(TOLD).map(|it| it.reason.as_str()).collect();
     let message = format!("{}, so {follows}", reasons.join("; "));

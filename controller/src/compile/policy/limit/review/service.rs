@@ -39,8 +39,8 @@ impl Review<'_> {
             return Err(Diagnostic::error(Reason::RateLimitPolicyNeedsMesh, self.field, message, remedy));
         }
         self.check_room(reader, &object)?;
-        let compiled = spec(self.policy).map(|it| values::compile(it, &reader.settings()));
-        if let Some(field) = compiled.and_then(|it| it.of_address) {
+        let compiled = reader.get::<values::Compile>(self.name);
+        if let Some(field) = compiled.and_then(|it| it.of_address.clone()) {
             let message =
                 "the address of a client is not known behind a waypoint; for Services the policy is closed";
             let remedy = "use the key Identity, or limit a Gateway";
