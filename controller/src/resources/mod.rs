@@ -31,6 +31,7 @@ mod store;
 mod table;
 mod trust_bundle;
 mod unhandled;
+mod unread;
 mod unreadable;
 
 pub use self::core::{
@@ -58,6 +59,7 @@ pub use store::{Edit, Resources};
 pub(crate) use table::for_each_kind;
 pub use trust_bundle::ClusterTrustBundle;
 pub use unhandled::Unhandled;
+pub use unread::Unread;
 pub use unreadable::Unreadable;
 
 use fairway_gateway_api as api;

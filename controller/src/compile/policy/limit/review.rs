@@ -4,6 +4,7 @@ use super::room::{MOST_LIMITS, OfObject};
 use super::select::set_has_no_listener;
 use super::{is_enforced, spec, values};
 use crate::compile::gateway;
+use crate::compile::names::absent::{Absent, CORRECT_NAME, absent};
 use crate::compile::names::limit::LimitForm;
 use crate::compile::policy::access::review::rules_of;
 use crate::compile::policy::access::select::{has_no_listener, is_waypoint};
@@ -87,7 +88,7 @@ impl Review<'_> {
         let (gateway, lacks) = match object.kind {
             Kind::ListenerSet => {
                 let Some(set) = reader.input::<ListenerSet>(&name) else {
-                    return Some(Err(self.not_found(object)));
+                    return Some(Err(self.not_found(reader, object)));
                 };
                 let lacks = section.filter(|it| set_has_no_listener(reader, &name, it));
                 // One that is of no Gateway is served by nobody, and says so itself.
@@ -95,7 +96,7 @@ impl Review<'_> {
             }
             _ => {
                 if reader.input::<Gateway>(&name).is_none() {
-                    return Some(Err(self.not_found(object)));
+                    return Some(Err(self.not_found(reader, object)));
                 }
                 let lacks = section.filter(|it| has_no_listener(reader, &name, it));
                 (name, lacks)
@@ -156,7 +157,7 @@ impl Review<'_> {
         section: Option<&str>,
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
-        let Some(rules) = rules_of(reader, route) else { return Err(self.not_found(route)) };
+        let Some(rules) = rules_of(reader, route) else { return Err(self.not_found(reader, route)) };
         if let Some(section) = section.filter(|it| !rules.iter().flatten().any(|rule| **rule == **it)) {
             return Err(self.no_section(route, "rule", section));
         }
@@ -239,10 +240,10 @@ impl Review<'_> {
         Err(Diagnostic::error(Reason::RateLimitPolicyNoRoom, self.field, message, remedy))
     }
 
-    fn not_found(&self, target: &ObjectRef) -> Diagnostic {
+    fn not_found(&self, reader: &mut Reader<'_>, target: &ObjectRef) -> Diagnostic {
         let field = format!("{}.name", self.field);
-        let message = format!("{target} does not exist, so the policy counts nothing there");
-        let remedy = "create it, or correct the name";
+        let Absent { message, remedy } = absent(reader, target, CORRECT_NAME);
+        let message = format!("{message}, so the policy counts nothing there");
         Diagnostic::error(Reason::RateLimitPolicyTargetNotFound, field, message, remedy)
     }
 

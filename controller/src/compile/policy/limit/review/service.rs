@@ -24,7 +24,9 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let object = ObjectRef::from_name(Kind::Service, name);
-        let Some(service) = reader.input::<Service>(name) else { return Err(self.not_found(&object)) };
+        let Some(service) = reader.input::<Service>(name) else {
+            return Err(self.not_found(reader, &object));
+        };
         if service.kind == ServiceKind::ExternalName {
             let remedy = "name a Service with pods";
             return Err(self.unsupported("limits for a Service of type ExternalName", remedy));
