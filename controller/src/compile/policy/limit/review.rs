@@ -73,6 +73,11 @@ impl Review<'_> {
             _ => Err(self.no_kind()),
         };
         let outcome = outcome.unwrap_or_else(TargetOutcome::failed);
+        // What all replicas let pass together is not known: what was said of it stays.
+        let gateways = gateways(&outcome);
+        if !gateways.iter().all(|it| gateway::are_replicas_known(reader, it)) {
+            return Some((ancestor, AtTarget::Held));
+        }
         Some((ancestor, AtTarget::Judged(Box::new(outcome))))
     }
 
@@ -203,10 +208,9 @@ impl Review<'_> {
         mut notes: Vec<String>,
         made: &mut Made,
     ) -> TargetOutcome {
-        let gateways = outcome.enforcement.by.iter().filter_map(|it| match it {
-            Enforcer::Gateway(name) => Some(name),
-            Enforcer::Tunnels => None,
-        });
+        let gateways = gateways(&outcome);
+        let is_known = gateways.iter().all(|it| gateway::are_replicas_known(reader, it));
+        let gateways = gateways.iter().filter(|_| is_known);
         let replicas = gateways.map(|it| gateway::replicas(reader, it)).sum();
         let together = spec(self.policy).filter(|_| replicas > 0).map(|it| values::together(it, replicas));
         if let Some(message) = &together {
@@ -283,4 +287,13 @@ impl Review<'_> {
         made.report(&self.object(), warning);
         Some(note)
     }
+}
+
+/// The Gateways whose proxies carry a policy out.
+fn gateways(outcome: &TargetOutcome) -> Vec<ObjectName> {
+    let by = outcome.enforcement.by.iter().filter_map(|it| match it {
+        Enforcer::Gateway(name) => Some(name.clone()),
+        Enforcer::Tunnels => None,
+    });
+    by.collect()
 }
