@@ -6,11 +6,11 @@
 
 mod reading;
 mod source;
-mod status;
 
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
-pub use status::ClientPolicyStatus;
+
+pub use super::policy_status::PolicyStatus as ClientPolicyStatus;
 
 use fairway_config::model::TlsVersion;
 use kube::{CustomResource, KubeSchema};

@@ -20,6 +20,7 @@ mod listener_set;
 mod mesh;
 mod meta;
 mod object;
+pub mod policy_status;
 pub(crate) mod probe;
 mod provenance;
 pub(crate) mod proxy_pod;
