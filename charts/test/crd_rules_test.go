@@ -86,7 +86,12 @@ func TestTheRulesOfOurKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind, file := range map[string]string{"GatewayParameters": "gatewayparameters", "AccessPolicy": "accesspolicies"} {
+	for kind, file := range map[string]string{
+		"GatewayParameters": "gatewayparameters",
+		"AccessPolicy":      "accesspolicies",
+		"ClientPolicy":      "clientpolicies",
+		"RateLimitPolicy":   "ratelimitpolicies",
+	} {
 		text, err := os.ReadFile(crds + "/files/fairway.dev_" + file + ".yaml")
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,11 @@ mod reading;
 pub use reading::Reading;
 pub(in crate::resources) use reading::named;
 
+pub use super::policy_status::{
+    PolicyAncestor as AccessPolicyAncestor, PolicyAncestorRef as AccessPolicyAncestorRef,
+    PolicyStatus as AccessPolicyStatus,
+};
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -253,50 +258,6 @@ pub struct AccessHeader {
     /// The value, byte by byte.
     #[schemars(length(min = 1, max = 4096))]
     pub value: String,
-}
-
-/// What became of a policy.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct AccessPolicyStatus {
-    /// One for each target; at most 16.
-    #[serde(default)]
-    #[schemars(length(max = 16))]
-    pub ancestors: Vec<AccessPolicyAncestor>,
-}
-
-/// What became of a policy at one of its targets.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct AccessPolicyAncestor {
-    /// The target. For pods it is their namespace.
-    pub ancestor_ref: AccessPolicyAncestorRef,
-    /// The controller that wrote the entry, such as fairway.dev/controller.
-    pub controller_name: String,
-    /// Accepted: the policy can be carried out as it is written; else its target is closed. fairway.dev/Enforced: the proxies that
-    /// carry it out have acknowledged it.
-    #[serde(default)]
-    pub conditions: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>,
-}
-
-/// A target of a policy.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct AccessPolicyAncestorRef {
-    /// The group of its kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// The kind of the target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// The namespace of the target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The name of the target.
-    pub name: String,
-    /// The part of it that the policy names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub section_name: Option<String>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod keepalive;
 mod limits;
 mod reading;
 mod source;
-mod status;
 mod timeouts;
 mod tls;
 
@@ -18,9 +17,10 @@ pub use keepalive::KeepaliveOfClients;
 pub use limits::{Http2OfClients, LimitsOfClients};
 pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
-pub use status::ClientPolicyStatus;
 pub use timeouts::TimeoutsOfClients;
 pub use tls::{CipherSuiteName, ClientTls, CurveName, MinTlsVersion};
+
+pub use super::policy_status::PolicyStatus as ClientPolicyStatus;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

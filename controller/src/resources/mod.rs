@@ -21,6 +21,7 @@ mod mesh;
 mod meta;
 mod node;
 mod object;
+pub mod policy_status;
 pub(crate) mod probe;
 pub(crate) mod provenance;
 pub(crate) mod proxy_pod;
@@ -32,6 +33,7 @@ mod store;
 mod table;
 mod trust_bundle;
 mod unhandled;
+mod unread;
 mod unreadable;
 
 pub use self::core::{
@@ -60,6 +62,7 @@ pub use store::{Edit, Resources};
 pub(crate) use table::for_each_kind;
 pub use trust_bundle::ClusterTrustBundle;
 pub use unhandled::Unhandled;
+pub use unread::Unread;
 pub use unreadable::Unreadable;
 
 use fairway_gateway_api as api;

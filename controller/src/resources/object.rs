@@ -3,7 +3,7 @@
 use super::table::for_each_kind;
 use super::{
     ClusterTrustBundle, ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, Node,
-    ObjectRef, Pod, Provenance, Secret, Service, Unhandled,
+    ObjectRef, Pod, Provenance, Secret, Service, Unhandled, Unread,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -50,6 +50,8 @@ macro_rules! objects {
             $($(#[$doc])* $name(Arc<super::$name>),)+
             /// An object of a kind that is not carried out.
             Unhandled(Arc<Unhandled>),
+            /// An object that is there and cannot be read.
+            Unread(Arc<Unread>),
         }
 
         impl Object {
@@ -67,6 +69,7 @@ macro_rules! objects {
                 match self {
                     $(Self::$name(_) => Kind::$name,)+
                     Self::Unhandled(it) => it.kind,
+                    Self::Unread(it) => it.kind,
                 }
             }
 
@@ -75,6 +78,7 @@ macro_rules! objects {
                 match self {
                     $(Self::$name(it) => Arc::make_mut(it).meta.unreadable = Some(why),)+
                     Self::Unhandled(it) => Arc::make_mut(it).meta.unreadable = Some(why),
+                    Self::Unread(it) => Arc::make_mut(it).meta.unreadable = Some(why),
                 }
             }
 
@@ -83,6 +87,7 @@ macro_rules! objects {
                 match self {
                     $(Self::$name(it) => &it.meta,)+
                     Self::Unhandled(it) => &it.meta,
+                    Self::Unread(it) => &it.meta,
                 }
             }
         }

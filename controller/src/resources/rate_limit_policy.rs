@@ -4,10 +4,10 @@
 //! Like an AccessPolicy it is read as [`Reading`], which is never an error: what cannot be read closes its targets.
 
 mod reading;
-mod status;
 
 pub use reading::Reading;
-pub use status::RateLimitPolicyStatus;
+
+pub use super::policy_status::PolicyStatus as RateLimitPolicyStatus;
 
 use super::access_policy::AccessOperation;
 use kube::{CustomResource, KubeSchema};

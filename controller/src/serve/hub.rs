@@ -181,10 +181,10 @@ impl Enrolled {
         &self,
         generation: Generation,
         refused: Vec<RefusedResource>,
-    ) -> Result<(), WrongAnswer> {
-        self.hub.state().nacked(self.id, generation, refused)?;
+    ) -> Result<Vec<ResourceKey>, WrongAnswer> {
+        let left_out = self.hub.state().nacked(self.id, generation, refused)?;
         self.hub.answers.count("rejected");
-        Ok(())
+        Ok(left_out)
     }
 
     pub(super) fn offer_again(&self) {

@@ -2,6 +2,7 @@
 
 mod entry;
 mod listeners_held;
+mod refused;
 mod subscriber;
 
 use super::scope::{Graph, View, edges};
@@ -16,7 +17,9 @@ use std::sync::Arc;
 use subscriber::{Subscriber, Wanted, is_followed};
 use tokio::sync::Notify;
 
-pub(super) use subscriber::{Difference, RefusedResource, WrongAnswer};
+pub(super) use listeners_held::HeldListener;
+pub(super) use refused::RefusedResource;
+pub(super) use subscriber::{Difference, WrongAnswer};
 
 /// Resources by their hashes, as a proxy says it holds them.
 pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
@@ -162,8 +165,9 @@ impl HubState {
         let difference = stale.map(|(key, _)| key).chain(missing.map(|(key, _)| key)).cloned().collect();
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
-        let listeners = ListenersHeld::new(held.keys());
-        let subscriber = Subscriber::new(subscription, difference, unproven, listeners, wake);
+        let listeners = ListenersHeld::new(held, &self.entries);
+        let subscriber =
+            Subscriber::new(subscription, difference, unproven, listeners, held.is_empty(), wake);
         self.subscribers.insert(id, subscriber);
         id
     }
@@ -202,18 +206,23 @@ impl HubState {
         Ok(())
     }
 
-    /// The subscriber has refused a difference.
+    /// The subscriber has refused a difference. Returned is what is left out of it though the proxy does not name it.
     pub(super) fn nacked(
         &mut self,
         id: SubscriberId,
         generation: Generation,
         refused: Vec<RefusedResource>,
-    ) -> Result<(), WrongAnswer> {
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
+    ) -> Result<Vec<ResourceKey>, WrongAnswer> {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(Vec::new()) };
         let view = self.views.get(subscriber.proxy());
-        subscriber.nacked(generation, refused, |key| view.is_some_and(|it| it.wants(key)))?;
+        let in_scope = |key: &ResourceKey| view.is_some_and(|it| it.wants(key));
+        let beside = subscriber.named_beside_what_was_sent(&refused);
+        let reached = View::of_resources(beside.iter().cloned(), &self.graph);
+        let names = |entry: &Entry| entry.resource.references().iter().any(|it| beside.contains(it));
+        let is_related = |key: &ResourceKey| reached.wants(key) || self.entries.get(key).is_some_and(names);
+        let left_out = subscriber.nacked(generation, refused, in_scope, is_related)?;
         Self::retain(subscriber, &self.graph);
-        Ok(())
+        Ok(left_out)
     }
 
     /// Keeps for a subscriber what its older versions of refused resources need, and nothing else.

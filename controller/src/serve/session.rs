@@ -2,12 +2,13 @@
 
 use super::grpc::StreamLifetime;
 use super::hub::{Enrolled, Hub, HubTerm};
-use super::hub_state::{Difference, Held, RefusedResource, WrongAnswer};
+use super::hub_state::{Difference, Held, HeldListener, RefusedResource, WrongAnswer};
 use fairway_config::Rejected;
-use fairway_config::model::{Capabilities, Generation};
+use fairway_config::model::{Capabilities, Generation, Resource};
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy::Message};
 use fairway_config::stream::{Subscription, fragments, shorten_reason};
-use fairway_config::wire::{ContentHash, decode_key};
+use fairway_config::wire::{self, ContentHash, decode_key};
+use prost::bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -211,7 +212,14 @@ fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<
             for it in &refused {
                 warn!(generation = nack.generation, rejected = %it.rejected, "a proxy refuses");
             }
-            enrolled.nacked(Generation(nack.generation), refused)?;
+            let left_out = enrolled.nacked(Generation(nack.generation), refused)?;
+            if !left_out.is_empty() {
+                let some: Vec<_> = left_out.iter().take(20).map(ToString::to_string).collect();
+                warn!(
+                    generation = nack.generation, left_out = left_out.len(), some = %some.join(", "),
+                    "the proxy names nothing of what it was sent: this is left out, and its last good version stays"
+                );
+            }
             offers.begin();
             Ok(())
         }
@@ -222,16 +230,29 @@ fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<
 /// How many needs of one refused resource count. A proxy names what one object of the API server names, which is less.
 const MOST_NEEDS: usize = 100_000;
 
-fn refused(messages: Vec<proto::RejectedResource>) -> Vec<RefusedResource> {
+pub(super) fn refused(messages: Vec<proto::RejectedResource>) -> Vec<RefusedResource> {
     let known = messages.into_iter().filter_map(|it| {
         let key = decode_key(&it.key?).ok()?;
         let needs = it.needs.iter().take(MOST_NEEDS).filter_map(|key| decode_key(key).ok()).collect();
         Some(RefusedResource {
             rejected: Rejected { key, reason: shorten_reason(&it.reason).to_owned() },
             needs,
+            in_force: in_force(it.in_force),
         })
     });
     known.collect()
+}
+
+/// Where the listener is that stays in force. What cannot be read is as one that is not known.
+fn in_force(resource: Bytes) -> Option<HeldListener> {
+    if resource.is_empty() {
+        return None;
+    }
+    let listener = match wire::decode(resource) {
+        Ok(Resource::Listener(listener)) => HeldListener::of(&listener),
+        _ => None,
+    };
+    Some(listener.unwrap_or(HeldListener::Unknown))
 }
 
 /// When what was refused is offered again.

@@ -73,7 +73,7 @@ fn manifest(mut value: Value) -> Manifest {
     }
     let stand_in = StandIn::for_manifest(&reference, &value);
     let refused = |errors: Vec<Diagnostic>| {
-        let stand_in = stand_in.zip(errors.first()).map(|(it, error)| it.because(error));
+        let stand_in = errors.first().map(|error| stand_in.because(error));
         Manifest::Refused(reference, errors, stand_in)
     };
     if !kind.versions().contains(&version) {

@@ -4,7 +4,7 @@ mod route;
 
 use super::schema;
 use crate::diagnostic::Diagnostic;
-use crate::resources::{Kind, Object, ObjectRef};
+use crate::resources::{Kind, Object, ObjectRef, Unread};
 use serde_json::{Map, Value, json};
 
 /// Of a policy that cannot be read its targets, and of a route its parents, hostnames and matches, as far as these can be read. Compiling
@@ -12,12 +12,19 @@ use serde_json::{Map, Value, json};
 ///
 /// Of a Gateway, a ListenerSet and a GatewayClass it says whose they are, and of GatewayParameters that they are there. What runs by them stays as it is:
 /// after a restart of the controller it must not be taken for what nobody wants any more.
+///
+/// Of everything else it says that it is there, so that who refers to it is not told that it does not exist.
 #[derive(Debug)]
 pub(super) struct StandIn(Object);
 
 impl StandIn {
-    /// The one for a manifest; none for an object that closes nothing.
-    pub(super) fn for_manifest(object: &ObjectRef, written: &Value) -> Option<Self> {
+    /// The one for a manifest. Of an object that closes nothing it says only that it is there.
+    pub(super) fn for_manifest(object: &ObjectRef, written: &Value) -> Self {
+        Self::that_closes(object, written)
+            .unwrap_or_else(|| Self(Object::Unread(Arc::new(Unread::new(object)))))
+    }
+
+    fn that_closes(object: &ObjectRef, written: &Value) -> Option<Self> {
         let targets = &written["spec"]["targetRefs"];
         let spec = match object.kind {
             // Who writes one wants nothing sent to its Services in the clear, whatever else is wrong with it.
@@ -50,6 +57,8 @@ impl StandIn {
     /// The object, which says why the one that it stands for cannot be read.
     pub(super) fn because(mut self, error: &Diagnostic) -> Object {
         let why = match error.field.is_empty() {
+            // What is wrong with a value may show the value, and who refers to a Secret writes this in a status.
+            _ if self.0.kind() == Kind::Secret => format!("its field {} is not valid", error.field),
             true => error.message.clone(),
             false => format!("{}: {}", error.field, error.message),
         };

@@ -42,7 +42,7 @@ pub(super) use machine::EveryGateway;
 pub(super) use namespaces::NamespacePolicy;
 pub(super) use protocol::Protocol;
 pub(super) use publish::{JudgedBy, Proxies, Publish, PublishSet, judges};
-pub(super) use replicas::replicas;
+pub(super) use replicas::{are_replicas_known, replicas};
 pub(super) use set::{ListenerSetPlan, SetsOf};
 pub(super) use set_conditions::SetStatus;
 pub(super) use unreadable::{HeldGateways, is_held, is_set_held};

@@ -5,6 +5,7 @@ use super::listener::ListenerReport;
 use super::unreadable::HeldGateways;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, set, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
+use crate::compile::names::absent::{Absent, CORRECT_REFERENCE, absent};
 use crate::compile::names::access::Form;
 use crate::compile::names::backend::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
@@ -147,8 +148,8 @@ impl Query<Cluster> for PublishSet {
         };
         let Some(report) = reader.get::<Check>(&gateway) else {
             if reader.input::<Gateway>(&gateway).is_none() {
-                let message = format!("Gateway {gateway} does not exist");
-                let remedy = "create it, or correct the reference";
+                let Absent { message, remedy } =
+                    absent(reader, &ObjectRef::from_name(Kind::Gateway, &gateway), CORRECT_REFERENCE);
                 let error =
                     Diagnostic::error(Reason::ListenerSetParentNotFound, "spec.parentRef", message, remedy);
                 made.report(&object, error);

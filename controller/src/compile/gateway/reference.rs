@@ -1,6 +1,7 @@
 //! References to certificates and to the certificates of authorities, and whether they may be made.
 
 use crate::compile::gateway::{authority, certificate};
+use crate::compile::names::absent::{Absent, CORRECT_NAME, absent};
 use crate::compile::names::grant;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
@@ -46,8 +47,8 @@ pub(in crate::compile) fn resolve_certificate(
         Err(error) => return fail(error),
     };
     let Some(pair) = reader.get::<certificate::Parse>(&name) else {
-        let message = format!("there is no Secret {name} of type kubernetes.io/tls");
-        let remedy = "create it, or correct the name";
+        let Absent { message, remedy } =
+            absent(reader, &ObjectRef::from_name(Kind::Secret, &name), CORRECT_NAME);
         return fail(Diagnostic::error(Reason::CertificateNotFound, "", message, remedy));
     };
     let warning = pair.period_warning(&name);
@@ -102,7 +103,7 @@ pub(in crate::compile) fn resolve_authorities(
         }
     };
     let Some(authorities) = found else {
-        let (message, remedy) = (format!("{holder} does not exist"), "create it, or correct the name");
+        let Absent { message, remedy } = absent(reader, &holder, CORRECT_NAME);
         return Err(Diagnostic::error(Reason::AuthoritiesNotFound, "", message, remedy));
     };
     let checked = authorities.ok_or_else(|| format!("it has no key {key}"));
@@ -168,10 +169,7 @@ fn permit(
     if grant::permits(reader, (from.kind, &from.namespace), (target, &namespace, reference.name)) {
         return Ok(ObjectName::new(namespace, reference.name));
     }
-    let message = format!(
-        "{target} {namespace}/{} is in another namespace, which does not grant its use",
-        reference.name
-    );
+    let message = grant::refusal(reader, &ObjectRef::new(target, namespace.clone(), reference.name));
     let remedy = grant::remedy((from.kind, &from.namespace), (target, &namespace, reference.name));
     Err(Diagnostic::error(Reason::ReferenceNotPermitted, "", message, remedy))
 }

@@ -1,6 +1,7 @@
 //! How many replicas a Gateway's proxy has.
 
 use super::Check;
+use super::unreadable::is_about_others;
 use crate::compile::program::Reader;
 use crate::compile::settings::Mode;
 use crate::provision::{ProxyClass, Scale};
@@ -20,4 +21,10 @@ pub(in crate::compile) fn replicas(reader: &mut Reader<'_>, gateway: &ObjectName
         None => class.usual_replicas(),
     };
     u32::try_from(most).unwrap_or_default()
+}
+
+/// Whether that number is known. Proxies that run already stay as they are while their class or their parameters cannot be read.
+pub(in crate::compile) fn are_replicas_known(reader: &mut Reader<'_>, gateway: &ObjectName) -> bool {
+    let report = reader.get::<Check>(gateway);
+    !report.is_some_and(|it| it.refusal.as_deref().is_some_and(is_about_others))
 }

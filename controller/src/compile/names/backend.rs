@@ -1,5 +1,6 @@
 //! References to backends: the port of a Service that one leads to, or why it leads nowhere.
 
+use super::absent::{Absent, CORRECT_NAME, absent};
 use super::grant;
 use super::protocol::Protocol;
 use super::secured::is_secured;
@@ -97,8 +98,8 @@ pub(in crate::compile) fn name(
     let target = (Kind::Service, &namespace, it.name);
     let is_granted = grant::permits(reader, (from.kind, from.namespace), target);
     if from.needs_grant && !is_granted {
-        let message =
-            format!("Service {namespace}/{} is in another namespace, which does not grant its use", it.name);
+        let target = ObjectRef::new(Kind::Service, namespace.clone(), it.name);
+        let message = grant::refusal(reader, &target);
         let remedy = grant::remedy((from.kind, from.namespace), (Kind::Service, &namespace, it.name));
         let error = Diagnostic::error(Reason::BackendNotPermitted, field, message, remedy);
         return Err((Unresolved::NotPermitted, error));
@@ -146,8 +147,8 @@ fn usable(
     port: Option<i32>,
 ) -> Result<BackendKey, Nowhere> {
     let Some(service) = reader.input::<Service>(name) else {
-        let message = format!("Service {name} does not exist");
-        let remedy = "create it, or correct the name";
+        let Absent { message, remedy } =
+            absent(reader, &ObjectRef::from_name(Kind::Service, name), CORRECT_NAME);
         let error = Diagnostic::error(Reason::BackendServiceNotFound, field, message, remedy);
         return Err((Unresolved::NotFound, error));
     };

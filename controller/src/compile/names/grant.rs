@@ -1,5 +1,6 @@
 //! ReferenceGrants: whether an object of one namespace may name an object of another.
 
+use super::absent::UnreadGrants;
 use crate::compile::program::{Cluster, Reader};
 use crate::resources::{Kind, Object, ObjectRef, ReferenceGrant};
 use fairway_incremental::Set;
@@ -45,6 +46,15 @@ pub(in crate::compile) fn permits(
         });
         from_matches && to_matches
     })
+}
+
+/// That a namespace does not grant the use of its object. A grant of it that cannot be read may be the one that is missing. What is wrong
+/// with that one is not told here: whoever refers may be of another tenant.
+pub(in crate::compile) fn refusal(reader: &mut Reader<'_>, target: &ObjectRef) -> String {
+    let unread = reader.members(&UnreadGrants(target.namespace.clone()));
+    let unread = unread.first().map(|it| format!("; {it} cannot be read, so it grants nothing"));
+    let unread = unread.unwrap_or_default();
+    format!("{target} is in another namespace, which does not grant its use{unread}")
 }
 
 /// The remedy for a reference that no grant allows.

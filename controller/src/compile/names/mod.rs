@@ -1,5 +1,6 @@
 //! What things are called: the names and keys under which objects stand in the configuration, and the references between objects.
 
+pub(in crate::compile) mod absent;
 pub(in crate::compile) mod access;
 pub(in crate::compile) mod backend;
 pub(in crate::compile) mod class;
@@ -15,5 +16,5 @@ use fairway_incremental::Engine;
 
 /// What is registered with the engine.
 pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
-    engine.set::<grant::Grants>().set::<secured::SecuredBy>()
+    engine.set::<grant::Grants>().set::<absent::UnreadGrants>().set::<secured::SecuredBy>()
 }

@@ -1,8 +1,9 @@
 //! What a Service says to a route that names it as its parent.
 
+use crate::compile::names::absent::{Absent, CORRECT_REFERENCE, absent};
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{Service, ServiceKind};
+use crate::resources::{Kind, ObjectRef, Service, ServiceKind};
 use crate::status::ParentRef;
 use fairway_config::model::ObjectName;
 
@@ -13,8 +14,8 @@ pub(in crate::compile) fn bindable(
     parent: &ParentRef,
 ) -> Result<Vec<u16>, Diagnostic> {
     let Some(service) = reader.input::<Service>(name) else {
-        let message = format!("Service {name} does not exist");
-        let remedy = "create it, or correct the reference";
+        let Absent { message, remedy } =
+            absent(reader, &ObjectRef::from_name(Kind::Service, name), CORRECT_REFERENCE);
         return Err(Diagnostic::error(Reason::ParentServiceNotFound, "", message, remedy));
     };
     match service.kind {

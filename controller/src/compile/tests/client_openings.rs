@@ -92,6 +92,22 @@ fn the_connections_of_a_port_begin_as_the_gateway_says_or_else_as_no_tenant_clos
     }
 }
 
+/// The documentation says so (client-policy.md), and what to do about it.
+#[test]
+fn a_newer_listener_set_that_asks_for_no_header_closes_an_older_one_that_does_unless_the_gateway_decides() {
+    let mut world = port(Web::Absent, NOTHING, PROXIED, NOTHING);
+    assert_eq!(world.sources(&["a/ls/x", "b/ls/x"]), ["closed", "connection"]);
+    world.expect("ListenerSet a/ls", "listener x: Programmed=False/Invalid");
+    let message = world.message_of("ListenerSet a/ls", "listener x", "Programmed");
+    assert!(message.contains("b/ls/x"), "it names the other one: {message}");
+    // Before that one came, and when it has gone.
+    world.remove(&set("b", 2, "{ name: x, port: 443, protocol: HTTPS }"));
+    assert_eq!(world.source("a/ls/x"), "proxied");
+    // Nobody closes what the Gateway says.
+    let world = port(Web::Served, PROXIED, PROXIED, NOTHING);
+    assert_eq!(world.sources(&["a/ls/x", "b/ls/x"]), ["proxied", "proxied"]);
+}
+
 /// Of two listeners of one object on a port the one with a policy decides, and of two with policies the one that is served.
 #[test]
 fn within_the_gateway_what_is_written_goes_before_what_is_not_and_then_what_is_served() {

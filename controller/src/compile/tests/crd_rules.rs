@@ -17,7 +17,22 @@ struct Case {
     refused: Vec<String>,
 }
 
-const GRPC_ROUTE: &str = "
+/// Targets beside those of other tests.
+const TARGETS: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: public, namespace: edge }
+spec:
+  gatewayClassName: fairway
+  allowedListeners: { namespaces: { from: Same } }
+  listeners:
+    - { name: http, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: { name: more, namespace: edge }
+spec: { parentRef: { name: public }, listeners: [{ name: http, port: 81, protocol: HTTP }] }
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GRPCRoute
@@ -28,13 +43,14 @@ spec:
 ";
 
 /// Whether the compiler refuses a policy at its target, which exists.
-fn is_policy_refused(spec: &Value) -> bool {
-    let namespace = if spec["targetRefs"][0]["kind"] == "Gateway" { "edge" } else { "shop" };
-    let world = world(&format!(
-        "{GRPC_ROUTE}---\napiVersion: fairway.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{ name: p, namespace: {namespace} }}\n\
-         spec: {spec}\n"
+fn is_policy_refused(kind: &str, spec: &Value) -> bool {
+    let target = spec["targetRefs"][0]["kind"].as_str().unwrap();
+    let namespace = if ["Gateway", "ListenerSet"].contains(&target) { "edge" } else { "shop" };
+    let mut world = world("");
+    world.add(&format!(
+        "{TARGETS}---\napiVersion: fairway.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: p, namespace: {namespace} }}\nspec: {spec}\n"
     ));
-    let conditions = world.conditions(&format!("AccessPolicy {namespace}/p"));
+    let conditions = world.conditions(&format!("{kind} {namespace}/p"));
     let accepted: Vec<_> = conditions.iter().filter(|it| it.contains(": Accepted=")).collect();
     assert!(!accepted.is_empty(), "{spec}: {conditions:?}");
     accepted.iter().any(|it| it.contains("=False/"))
@@ -49,10 +65,15 @@ fn are_parameters_refused(spec: &Value) -> bool {
 fn what_the_rules_of_our_crds_refuse_is_refused_and_nothing_else() {
     let cases: BTreeMap<String, Vec<Case>> =
         serde_saphyr::from_str(&std::fs::read_to_string(FILE).unwrap()).unwrap();
-    assert_eq!(cases.keys().collect::<Vec<_>>(), ["AccessPolicy", "GatewayParameters"]);
+    assert_eq!(
+        cases.keys().collect::<Vec<_>>(),
+        ["AccessPolicy", "ClientPolicy", "GatewayParameters", "RateLimitPolicy"]
+    );
     for (kind, cases) in &cases {
-        let is_refused: fn(&Value) -> bool =
-            if kind == "AccessPolicy" { is_policy_refused } else { are_parameters_refused };
+        let is_refused = |spec: &Value| match kind.as_str() {
+            "GatewayParameters" => are_parameters_refused(spec),
+            policy => is_policy_refused(policy, spec),
+        };
         let expected = |it: &Case| !it.refused.is_empty();
         let differ = cases.iter().filter(|it| is_refused(&it.spec) != expected(it));
         let differ: Vec<_> = differ.map(|it| format!("{} {:?}", it.spec, it.refused)).collect();

@@ -114,6 +114,25 @@ spec:
   action: Deny
   rules: [{ to: [{ paths: [{ value: /a }] }] }]
 ---
+apiVersion: fairway.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: { name: of-gateway, namespace: edge }
+spec:
+  targetRefs:
+    - { group: gateway.networking.k8s.io, kind: Gateway, name: public, sectionName: http }
+    - { group: gateway.networking.k8s.io, kind: ListenerSet, name: more }
+  local: [{ requests: 10, per: Second }]
+---
+apiVersion: fairway.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: { name: of-routes, namespace: edge }
+spec:
+  targetRefs:
+    - { group: gateway.networking.k8s.io, kind: HTTPRoute, name: http }
+    - { group: gateway.networking.k8s.io, kind: HTTPRoute, name: of-set }
+    - { group: gateway.networking.k8s.io, kind: GRPCRoute, name: grpc }
+  local: [{ requests: 10, per: Second }]
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: BackendTLSPolicy
 metadata: { name: backends, namespace: edge }
@@ -194,6 +213,7 @@ fn what_was_said_of_what_cannot_be_read_stays_as_it_is_for_every_kind() {
         "ListenerSet",
         "ClientPolicy",
         "AccessPolicy",
+        "RateLimitPolicy",
         "BackendTLSPolicy",
         "XTelemetryPolicy",
     ] {

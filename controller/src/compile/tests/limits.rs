@@ -1,5 +1,6 @@
 //! RateLimitPolicies: what proxies get of them, and what they are told.
 
+mod bounds;
 mod targets;
 
 use super::access::{AT_GATEWAY, CLASSES, ROUTE};

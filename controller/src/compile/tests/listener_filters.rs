@@ -300,3 +300,22 @@ fn a_service_behind_its_waypoint_believes_the_gateway_whose_listener_asks_it() {
     assert_eq!(routers(&[]), Vec::<String>::new());
     assert_eq!(routers(&[with("protocol: HTTP")]), ["spiffe://cluster.local/ns/edge/sa/public-fairway"]);
 }
+
+#[test]
+fn of_several_filters_that_cannot_be_carried_out_the_first_is_told() {
+    let body = with("protocol: HTTP, forwardBody: { maxSize: 1 }");
+    let name = with("protocol: GRPC, grpc: { allowedHeaders: ['a b'] }");
+    for filters in [[body.clone(), name.clone()], [name, body]] {
+        let world = world(HTTP, &filters);
+        let said = world.message_of(GATEWAY, "listener admin", "Accepted");
+        assert!(said.contains("filters.requests[0]") && !said.contains("filters.requests[1]"), "{said}");
+    }
+}
+
+#[test]
+fn a_listener_of_bytes_has_no_filters() {
+    let world = world("port: 90, protocol: TLS, tls: { mode: Passthrough }", &[with("protocol: HTTP")]);
+    world.expect(GATEWAY, "listener admin: Programmed=False/Invalid");
+    let said = world.message_of(GATEWAY, "listener admin", "Accepted");
+    assert!(said.contains("a listener with protocol TLS has no filters"), "{said}");
+}

@@ -33,6 +33,7 @@ mod mesh;
 mod one_type;
 mod parameters;
 mod properties;
+mod references;
 mod routes;
 mod shadows;
 mod slice_addresses;

@@ -4,11 +4,16 @@
 //! it refused. So a subscriber costs what it is behind, not what it has. Of listeners it is kept which it has.
 
 use super::entry::{Entry, Fitted};
-use super::listeners_held::{HeldListener, ListenersHeld};
+use super::listeners_held::{HeldListener, InPlace, ListenersHeld};
+use super::refused::{
+    MOST_REFUSED, RefusedResource, RefusedVersion, is_named, may_be_held_back, size_of_rejected,
+};
 use crate::serve::scope::View;
 use crate::serve::states::ProxyState;
 use fairway_config::Rejected;
-use fairway_config::model::{Capabilities, Generation, ListenerKey, ResourceKey, ResourceKind};
+use fairway_config::model::{
+    Capabilities, Capability, Generation, ListenerKey, Resource, ResourceKey, ResourceKind,
+};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -34,6 +39,10 @@ pub(super) struct Subscriber {
     /// it ever had the right to it.
     unproven: HashSet<ResourceKey, ahash::RandomState>,
     stalled: Option<Vec<Rejected>>,
+    /// What the proxy refused though it was not sent it. For that something of what it was sent is left out.
+    beside: Vec<Rejected>,
+    /// Whether it had nothing when it subscribed.
+    began_empty: bool,
     offering_again: bool,
     has_first: bool,
     acked: Generation,
@@ -46,26 +55,10 @@ struct InFlight {
     generation: Generation,
     upserts: BTreeMap<ResourceKey, ContentHash>,
     removals: Vec<ResourceKey>,
-    /// Those of `upserts` that are closed in the place of what the proxy refused.
+    /// The listeners of `upserts`.
+    listeners: BTreeMap<ResourceKey, Option<HeldListener>>,
+    /// What is sent or removed in the place of a listener that the proxy refused.
     in_place: BTreeSet<ResourceKey>,
-}
-
-#[derive(Debug)]
-struct RefusedVersion {
-    hash: ContentHash,
-    reason: String,
-    /// What the version that stays in force names.
-    needs: Vec<ResourceKey>,
-    /// Whether the proxy refuses the listener also where it is closed.
-    refuses_closed: bool,
-}
-
-/// A resource that a proxy refused.
-#[derive(Debug)]
-pub(in crate::serve) struct RefusedResource {
-    pub(in crate::serve) rejected: Rejected,
-    /// What the version that stays in force there names.
-    pub(in crate::serve) needs: Vec<ResourceKey>,
 }
 
 /// What is to be sent.
@@ -98,16 +91,13 @@ pub(in crate::serve) enum WrongAnswer {
     TooLarge,
 }
 
-/// Bytes that are kept of what a proxy refuses, and those of each name beside its text.
-const MOST_REFUSED: usize = 32 * 1024 * 1024;
-const EACH_REFUSED: usize = 96;
-
 impl Subscriber {
     pub(super) fn new(
         subscription: Subscription,
         stale: HashSet<ResourceKey, ahash::RandomState>,
         unproven: HashSet<ResourceKey, ahash::RandomState>,
         listeners: ListenersHeld,
+        began_empty: bool,
         wake: Arc<Notify>,
     ) -> Self {
         Self {
@@ -120,6 +110,8 @@ impl Subscriber {
             retained: None,
             unproven,
             stalled: None,
+            beside: Vec::new(),
+            began_empty,
             offering_again: false,
             has_first: false,
             acked: Generation::default(),
@@ -152,7 +144,7 @@ impl Subscriber {
             return None;
         }
         let mut difference = Difference { generation, upserts: Vec::new(), removals: Vec::new() };
-        let mut in_place = BTreeSet::new();
+        let (mut in_place, mut listeners) = (BTreeSet::new(), BTreeMap::new());
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
             let wanted = wanted(&key, self.retained.as_ref());
@@ -165,15 +157,28 @@ impl Subscriber {
                 Some(reason) => drop(self.closed.insert(key.clone(), reason)),
                 None => drop(self.closed.remove(&key)),
             }
-            match encoded {
-                Some(encoded)
-                    if !again && self.refused.get(&key).is_some_and(|it| it.hash == encoded.hash) =>
-                {
-                    if let Some(closed) = self.closed_in_place(&key, wanted) {
-                        in_place.insert(key);
-                        difference.upserts.push(closed);
-                    }
+            let hash = encoded.as_ref().map(|it| it.hash);
+            let is_refused = !again && self.refused.get(&key).is_some_and(|it| it.hash == hash);
+            let encoded = match is_refused.then(|| self.in_place(&key, wanted)) {
+                None => encoded,
+                Some(InPlace::AsItIs) => continue,
+                Some(InPlace::Closed(closed)) => {
+                    in_place.insert(key.clone());
+                    Some(closed)
                 }
+                Some(InPlace::Nothing) => {
+                    in_place.insert(key.clone());
+                    None
+                }
+            };
+            if let (Some(_), Wanted::Version(Entry { resource: Resource::Listener(listener), .. })) =
+                (&encoded, wanted)
+            {
+                let held = HeldListener::of(listener);
+                let held = if in_place.contains(&key) { held.map(HeldListener::closed) } else { held };
+                listeners.insert(key.clone(), held);
+            }
+            match encoded {
                 Some(encoded) => difference.upserts.push(encoded),
                 None => difference.removals.push(key),
             }
@@ -188,16 +193,21 @@ impl Subscriber {
             generation,
             upserts: difference.upserts.iter().map(|it| (it.key.clone(), it.hash)).collect(),
             removals: difference.removals.clone(),
+            listeners,
             in_place,
         });
         Some(difference)
     }
 
-    /// What is sent in the place of what the proxy refuses. One of an older version may not know closed listeners, and would serve it.
-    fn closed_in_place(&self, key: &ResourceKey, wanted: Wanted<'_>) -> Option<Arc<Encoded>> {
-        let refused = self.refused.get(key).filter(|it| !it.refuses_closed && !self.is_older())?;
-        let Wanted::Version(entry) = wanted else { return None };
-        self.listeners.in_place_of(entry, &refused.reason)
+    /// What the proxy is to have in the place of what it refuses. One that does not know closed listeners would serve them.
+    fn in_place(&self, key: &ResourceKey, wanted: Wanted<'_>) -> InPlace {
+        let refused = self.refused.get(key).filter(|_| self.knows_closed_listeners());
+        let (Some(refused), Wanted::Version(entry)) = (refused, wanted) else { return InPlace::AsItIs };
+        self.listeners.in_place_of(entry, &refused.reason, refused.refuses_closed)
+    }
+
+    fn knows_closed_listeners(&self) -> bool {
+        self.subscription.capabilities.contains(Capability::ClosedListener)
     }
 
     fn answered(&mut self, generation: Generation) -> Result<InFlight, WrongAnswer> {
@@ -205,22 +215,20 @@ impl Subscriber {
     }
 
     pub(super) fn acked(&mut self, generation: Generation) -> Result<(), WrongAnswer> {
-        let answered = self.answered(generation)?;
+        let mut answered = self.answered(generation)?;
         self.acked = generation;
         self.has_first = true;
-        for (key, hash) in &answered.upserts {
+        for key in answered.upserts.keys().chain(&answered.removals) {
             self.unproven.remove(key);
-            if answered.in_place.contains(key) {
-                self.listeners.insert(key, HeldListener::Closed(*hash));
-            } else {
+            if key.kind == ResourceKind::Listener {
+                self.listeners.set(key, answered.listeners.remove(key).flatten());
+            }
+            if !answered.in_place.contains(key) {
                 self.refused.remove(key);
-                self.listeners.insert(key, HeldListener::Taken);
             }
         }
-        for key in &answered.removals {
-            self.refused.remove(key);
-            self.unproven.remove(key);
-            self.listeners.remove(key);
+        if self.refused.values().all(|it| it.was_named) {
+            self.beside.clear();
         }
         Ok(())
     }
@@ -248,38 +256,100 @@ impl Subscriber {
         self.stale.extend(gone.chain(new).cloned());
     }
 
+    /// What the proxy refuses though it was not sent it with the difference that it answers to.
+    pub(super) fn named_beside_what_was_sent(&self, refused: &[RefusedResource]) -> BTreeSet<ResourceKey> {
+        let named = refused.iter().map(|it| &it.rejected.key);
+        named.filter(|key| !self.in_flight.as_ref().is_some_and(|it| it.has(key))).cloned().collect()
+    }
+
+    /// Takes in a refusal. Returned is what is left out though the proxy does not name it: see [`Self::leave_out`].
     pub(super) fn nacked(
         &mut self,
         generation: Generation,
         refused: Vec<RefusedResource>,
         in_scope: impl Fn(&ResourceKey) -> bool,
-    ) -> Result<(), WrongAnswer> {
+        is_related: impl Fn(&ResourceKey) -> bool,
+    ) -> Result<Vec<ResourceKey>, WrongAnswer> {
         let answered = self.answered(generation)?;
-        let (of_this, others): (Vec<_>, Vec<_>) =
-            refused.into_iter().partition(|it| answered.upserts.contains_key(&it.rejected.key));
-        // A refusal that names nothing of what was sent tells nothing that could be left out: then all of it waits.
-        self.stalled = of_this.is_empty().then(|| others.into_iter().map(|it| it.rejected).collect());
-        for RefusedResource { rejected: Rejected { key, reason }, needs } in of_this {
+        let (of_this, beside): (Vec<_>, Vec<_>) =
+            refused.into_iter().partition(|it| answered.has(&it.rejected.key));
+        let mut is_progress = false;
+        for RefusedResource { rejected: Rejected { key, reason }, needs, in_force } in of_this {
+            if key.kind == ResourceKind::Listener && self.knows_closed_listeners() {
+                self.listeners.set(&key, in_force);
+            }
+            let hash = answered.upserts.get(&key).copied();
             if answered.in_place.contains(&key) {
+                is_progress |= hash.is_some();
                 self.refused.entry(key).and_modify(|it| it.refuses_closed = true);
-            } else if let Some(hash) = answered.upserts.get(&key) {
+            } else if hash.is_some() || may_be_held_back(&key) {
                 let may_keep = |need: &ResourceKey| {
                     is_named(need.kind) && (in_scope(need) || self.may_keep(need, &key, &answered))
                 };
                 let needs = needs.into_iter().filter(may_keep).collect();
-                let before = self.refused.get(&key).filter(|it| it.hash == *hash);
+                let before = self.refused.get(&key).filter(|it| it.hash == hash);
                 let refuses_closed = before.is_some_and(|it| it.refuses_closed);
-                let version = RefusedVersion { hash: *hash, reason, needs, refuses_closed };
+                let reason = reason.into();
+                let version = RefusedVersion { hash, reason, was_named: true, needs, refuses_closed };
                 self.refused.insert(key, version);
+                is_progress = true;
             }
         }
+        let beside: Vec<_> = beside.into_iter().map(|it| it.rejected).collect();
+        let left_out = if is_progress { Vec::new() } else { self.leave_out(&answered, &beside, is_related) };
+        match is_progress || !left_out.is_empty() {
+            true => {
+                self.beside.retain(|old| beside.iter().all(|it| it.key != old.key));
+                self.beside.extend(beside);
+            }
+            false => self.stalled = Some(beside),
+        }
         self.stale.extend(answered.upserts.into_keys().chain(answered.removals));
-        let kept = self
-            .refused
-            .values()
-            .map(RefusedVersion::size)
-            .chain(self.stalled.iter().flatten().map(size_of_rejected));
-        if kept.sum::<usize>() > MOST_REFUSED { Err(WrongAnswer::TooLarge) } else { Ok(()) }
+        let named = self.stalled.iter().flatten().chain(&self.beside);
+        let kept = self.refused.iter().map(|(key, it)| it.size(key)).chain(named.map(size_of_rejected));
+        if kept.sum::<usize>() > MOST_REFUSED { Err(WrongAnswer::TooLarge) } else { Ok(left_out) }
+    }
+
+    /// Chooses what is not sent again after a refusal that names nothing of what was sent: what has to do with the named, or all of it if
+    /// nothing has. So the proxy goes on, with the last good version of that. What is removed stays with it, since that version may
+    /// need it. Nothing is left out for a proxy that has no configuration at all: without a part of its first one it must not serve.
+    fn leave_out(
+        &mut self,
+        answered: &InFlight,
+        beside: &[Rejected],
+        is_related: impl Fn(&ResourceKey) -> bool,
+    ) -> Vec<ResourceKey> {
+        if self.began_empty && !self.has_first {
+            return Vec::new();
+        }
+        let why = match beside {
+            [] => "without a reason".to_owned(),
+            [Rejected { key, reason }, ..] => format!("because of {key}: {reason}"),
+        };
+        let reason: Arc<str> = format!("the proxy refuses what it was sent with this, {why}").into();
+        let removals = || answered.removals.iter().filter(|key| may_be_held_back(key)).map(|key| (key, None));
+        let upserts = || answered.upserts.iter().map(|(key, hash)| (key, Some(*hash)));
+        let is_chosen = |key: &ResourceKey| !answered.in_place.contains(key);
+        let finds = upserts().any(|(key, _)| is_chosen(key) && is_related(key));
+        let chosen = upserts().filter(|(key, _)| is_chosen(key) && (!finds || is_related(key)));
+        let mut left_out = Vec::new();
+        for (key, hash) in chosen.chain(removals()) {
+            let reason = reason.clone();
+            let version =
+                RefusedVersion { hash, reason, was_named: false, needs: Vec::new(), refuses_closed: false };
+            self.refused.insert(key.clone(), version);
+            left_out.push(key.clone());
+        }
+        if left_out.is_empty() {
+            // All that is left is what is closed in the place of others.
+            for key in answered.upserts.keys() {
+                if let Some(refused) = self.refused.get_mut(key) {
+                    refused.refuses_closed = true;
+                    left_out.push(key.clone());
+                }
+            }
+        }
+        left_out
     }
 
     /// Whether a proxy may keep what it says that its version of a refused resource names. A refusal brings a proxy nothing that it
@@ -312,47 +382,28 @@ impl Subscriber {
             self.has_first && self.in_flight.is_none() && self.stalled.is_none() && self.stale.is_empty();
         let refused = self.refused.iter().map(|(key, it)| {
             let closed = match self.listeners.is_closed(key) {
-                true => "; it had none, so the listener is closed there",
+                true => "; it has none for this port and hostname, so the listener is closed there",
                 false => "",
             };
             Rejected { key: key.clone(), reason: format!("{}{closed}", it.reason) }
         });
+        let beside = self.beside.iter().chain(self.stalled.iter().flatten());
+        let beside = beside.filter(|it| !self.refused.contains_key(&it.key));
         ProxyState {
             proxy: self.subscription.proxy.clone(),
             version: self.subscription.version.clone(),
             acked: if up_to_date { generation } else { self.acked },
-            rejected: refused.chain(self.stalled.iter().flatten().cloned()).collect(),
+            rejected: refused.chain(beside.cloned()).collect(),
             closed: self.closed.iter().map(|(key, reason)| (key.clone(), reason.clone())).collect(),
         }
     }
 }
 
-// === impl RefusedVersion ===
+// === impl InFlight ===
 
-impl RefusedVersion {
-    fn size(&self) -> usize {
-        let needs = self.needs.iter().map(|it| it.name.len() + EACH_REFUSED);
-        self.reason.len() + EACH_REFUSED + needs.sum::<usize>()
-    }
-}
-
-fn size_of_rejected(rejected: &Rejected) -> usize {
-    rejected.key.name.len() + rejected.reason.len() + EACH_REFUSED
-}
-
-/// Whether resources name others of this kind. Of the other kinds nothing is kept: what they lead to is not what a refused one needs.
-fn is_named(kind: ResourceKind) -> bool {
-    match kind {
-        ResourceKind::Backend
-        | ResourceKind::Endpoints
-        | ResourceKind::Certificate
-        | ResourceKind::Authorization
-        | ResourceKind::RateLimit => true,
-        ResourceKind::Listener
-        | ResourceKind::Route
-        | ResourceKind::L4Route
-        | ResourceKind::Service
-        | ResourceKind::Workload => false,
+impl InFlight {
+    fn has(&self, key: &ResourceKey) -> bool {
+        self.upserts.contains_key(key) || self.removals.binary_search(key).is_ok()
     }
 }
 

@@ -5,6 +5,8 @@ mod convergence;
 mod network;
 mod reconnect;
 mod refusal;
+mod refused_beside;
+mod refused_listeners;
 mod refused_needs;
 mod retained;
 mod scale;

@@ -101,30 +101,26 @@ async fn what_was_refused_is_offered_again_after_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_names_nothing_of_what_was_sent_waits_for_a_change() {
+async fn a_removal_that_is_refused_holds_nothing_else_up() {
     let (network, hub) = served();
     let _controller = network.serve(&hub);
     hub.commit(vec![backend("shop/a:80", 80, None)], vec![]);
     let mut proxy = Watcher::over(&network, Proxy::Everything);
     proxy.generation(Generation(1)).await;
-    // A removal is what is refused: it cannot be left out by its hash.
     let key = backend("shop/a:80", 80, None).key();
     proxy.refusals.always(key.clone());
     hub.commit(vec![backend("shop/b:80", 80, None)], vec![key.clone()]);
-    proxy.until(|it| it.refused == 1).await;
+    let history = proxy.generation(Generation(2)).await;
+    assert_eq!(names(&history.now), ["Backend shop/a:80", "Backend shop/b:80"]);
     let mut states = hub.states();
-    let state = wait_for_state(&mut states, "a resource is refused", |it| !it.rejected.is_empty()).await;
-    assert_eq!((state.acked, &state.rejected[0].key), (Generation(1), &key));
+    let state =
+        wait_for_state(&mut states, "generation 2 is acknowledged", |it| it.acked == Generation(2)).await;
+    assert_eq!(state.rejected.iter().map(|it| &it.key).collect::<Vec<_>>(), [&key]);
+    // It is offered again.
     proxy.refusals.clear();
-    hub.commit(vec![backend("blog/c:80", 80, None)], vec![]);
-    let history = proxy.generation(Generation(3)).await;
-    assert_eq!(names(&history.now), ["Backend blog/c:80", "Backend shop/b:80"]);
-    assert_eq!(
-        wait_for_state(&mut states, "generation 3 is acknowledged", |it| it.acked == Generation(3))
-            .await
-            .rejected,
-        vec![]
-    );
+    let history = proxy.until(|it| it.now.backends.len() == 1).await;
+    assert_eq!(names(&history.now), ["Backend shop/b:80"]);
+    wait_for_state(&mut states, "nothing is refused", |it| it.rejected.is_empty()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +164,10 @@ async fn a_listener_that_is_refused_is_closed_unless_an_earlier_version_of_it_is
     let mut states = hub.states();
     let state =
         wait_for_state(&mut states, "generation 1 is acknowledged", |it| it.acked == Generation(1)).await;
-    assert_eq!(state.rejected[0].reason, "poison; it had none, so the listener is closed there");
+    assert_eq!(
+        state.rejected[0].reason,
+        "poison; it has none for this port and hostname, so the listener is closed there"
+    );
     // It is offered again, and stays closed meanwhile. Where it moves, it is closed there.
     let history = proxy.until(|it| it.refused == 2).await;
     assert_eq!(has(&history.now), closed(80));
@@ -182,20 +181,37 @@ async fn a_listener_that_is_refused_is_closed_unless_an_earlier_version_of_it_is
     let state = wait_for_state(&mut states, "nothing is refused", |it| it.rejected.is_empty()).await;
     assert_eq!(state.acked, Generation(2));
 
-    // A version that was taken stays as it is.
-    proxy.refusals.listener_with_port(key.clone(), 82);
-    hub.commit(vec![narrow(82)], vec![]);
+    // A version that was taken stays as it is where the refused one would be, also when the stream begins again.
+    let guarded = |port: u16| {
+        let Resource::Listener(it) = narrow(port) else { panic!() };
+        Resource::Listener(Arc::new(Listener { authorizations: vec!["a".into()], ..Listener::clone(&it) }))
+    };
+    proxy.refusals.guarded_listener(key.clone());
+    hub.commit(vec![guarded(81)], vec![]);
     let state = wait_for_state(&mut states, "it is refused", |it| !it.rejected.is_empty()).await;
     assert_eq!(state.rejected[0].reason, "poison");
-    assert_eq!(has(&proxy.now().now), Some((81, None)));
+    let refused = proxy.now().refused;
+    network.cut();
+    let history = proxy.until(|it| it.refused > refused).await;
+    assert_eq!(has(&history.now), Some((81, None)));
+    let state = wait_for_state(&mut states, "all is acknowledged", |it| it.acked == Generation(3)).await;
+    assert_eq!((&*state.rejected[0].reason, has(&proxy.now().now)), ("poison", Some((81, None))));
+    // Elsewhere it does not stay: what is for the refused one would be another listener's. So it is after the stream has begun again.
+    hub.commit(vec![guarded(82)], vec![]);
+    let history = proxy.until(|it| has(&it.now) == closed(82)).await;
+    let refused = history.refused;
+    network.cut();
+    let history = proxy.until(|it| it.refused > refused).await;
+    assert_eq!(has(&history.now), closed(82));
+    hub.commit(vec![guarded(83)], vec![]);
+    proxy.until(|it| has(&it.now) == closed(83)).await;
 
     // It is taken away, and comes back: now there is no earlier version.
     hub.commit(vec![], vec![key.clone()]);
-    let history = proxy.generation(Generation(4)).await;
-    assert_eq!(has(&history.now), None);
-    hub.commit(vec![narrow(82)], vec![]);
-    let history = proxy.generation(Generation(5)).await;
-    assert_eq!(has(&history.now), closed(82));
+    let history = proxy.until(|it| has(&it.now).is_none()).await;
+    assert!(history.now.listeners.contains_key("shop/gw/wide"));
+    hub.commit(vec![guarded(82)], vec![]);
+    proxy.until(|it| has(&it.now) == closed(82)).await;
 }
 
 /// One that does not know closed listeners would serve it.

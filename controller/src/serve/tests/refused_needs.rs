@@ -28,7 +28,12 @@ fn subscribe(hub: &mut HubState, proxy: Proxy, held: &Held) -> SubscriberId {
 
 fn refuse(hub: &mut HubState, id: SubscriberId, sent: &Difference, key: &ResourceKey, needs: &[ResourceKey]) {
     let rejected = Rejected { key: key.clone(), reason: "no".to_owned() };
-    hub.nacked(id, sent.generation, vec![RefusedResource { rejected, needs: needs.to_vec() }]).unwrap();
+    hub.nacked(
+        id,
+        sent.generation,
+        vec![RefusedResource { rejected, needs: needs.to_vec(), in_force: None }],
+    )
+    .unwrap();
 }
 
 /// The hash of no version that there is.
@@ -129,6 +134,7 @@ fn what_a_proxy_refuses_has_a_bound_in_bytes() {
     let refused = |key: &ResourceKey| RefusedResource {
         rejected: Rejected { key: key.clone(), reason: "no".repeat(16 << 20) },
         needs: vec![],
+        in_force: None,
     };
     let all = sent.upserts.iter().map(|it| refused(&it.key)).collect();
     assert!(hub.nacked(id, sent.generation, all).is_err());

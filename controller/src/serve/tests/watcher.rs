@@ -2,11 +2,11 @@
 
 use super::Network;
 use crate::serve::Hub;
-use fairway_config::model::{Generation, ResourceKey};
+use fairway_config::model::{Generation, ResourceKey, ResourceKind};
 use fairway_config::stream::client::{self, Progress, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -17,14 +17,22 @@ use tokio::task::JoinHandle;
 pub(super) struct Refusals(Arc<Mutex<HashSet<(ResourceKey, When)>>>);
 
 /// When a resource is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum When {
     /// In every version, closed or not.
     Always,
-    /// A backend or a listener that has this port and is not closed.
+    /// A backend that has this port.
     Port(u16),
+    /// A listener that has this port, closed or not.
+    ListenerPort(u16),
+    /// A listener that an authorization judges.
+    Guarded,
     /// A listener that is not closed.
     Open,
+    /// When anything changes.
+    AnyChange,
+    /// When this one changes and is no closed listener.
+    Change(ResourceKey),
 }
 
 impl Refusals {
@@ -38,9 +46,24 @@ impl Refusals {
         self.0.lock().unwrap().insert((key, When::Port(port)));
     }
 
-    /// Refuses this listener while it has this port and is not closed.
+    /// Refuses this listener while it has this port, closed or not.
     pub(super) fn listener_with_port(&self, key: ResourceKey, port: u16) {
-        self.0.lock().unwrap().insert((key, When::Port(port)));
+        self.0.lock().unwrap().insert((key, When::ListenerPort(port)));
+    }
+
+    /// Refuses this listener while an authorization judges it.
+    pub(super) fn guarded_listener(&self, key: ResourceKey) {
+        self.0.lock().unwrap().insert((key, When::Guarded));
+    }
+
+    /// Refuses whatever changes, and names this resource.
+    pub(super) fn naming(&self, key: ResourceKey) {
+        self.0.lock().unwrap().insert((key, When::AnyChange));
+    }
+
+    /// Names this resource when that one changes and is no closed listener.
+    pub(super) fn naming_with(&self, key: ResourceKey, changed: ResourceKey) {
+        self.0.lock().unwrap().insert((key, When::Change(changed)));
     }
 
     /// Refuses this listener while it is not closed.
@@ -54,20 +77,33 @@ impl Refusals {
 
     fn rejected(&self, next: &Snapshot, changes: &Changes) -> Vec<Rejected> {
         let refused = self.0.lock().unwrap();
-        let is_so = |key: &ResourceKey, when: When| {
-            let listener = next.listeners.get(&*key.name).filter(|it| it.closed.is_none());
-            match when {
-                When::Always => true,
-                When::Open => listener.is_some(),
-                When::Port(port) => {
-                    next.backends.get(&*key.name).is_some_and(|it| it.port == port)
-                        || listener.is_some_and(|it| it.port == port)
-                }
+        let is_open =
+            |key: &ResourceKey| next.listeners.get(&*key.name).is_some_and(|it| it.closed.is_none());
+        let is_so = |key: &ResourceKey, when: &When| match when {
+            When::Always => changes.contains(key),
+            When::Open => changes.contains(key) && is_open(key),
+            When::Port(port) => {
+                let backend = next.backends.get(&*key.name);
+                changes.contains(key) && backend.is_some_and(|it| it.port == *port)
+            }
+            When::ListenerPort(port) => {
+                let listener = next.listeners.get(&*key.name);
+                changes.contains(key) && listener.is_some_and(|it| it.port == *port)
+            }
+            When::Guarded => {
+                let listener = next.listeners.get(&*key.name);
+                changes.contains(key) && listener.is_some_and(|it| !it.authorizations.is_empty())
+            }
+            When::AnyChange => !changes.is_empty(),
+            When::Change(changed) => {
+                let is_closed = changed.kind == ResourceKind::Listener && !is_open(changed);
+                changes.contains(changed) && !is_closed
             }
         };
-        let named =
-            changes.iter().filter(|key| refused.iter().any(|(it, when)| it == *key && is_so(key, *when)));
-        named.map(|key| Rejected { key: key.clone(), reason: "poison".to_owned() }).collect()
+        let named = refused.iter().filter(|(key, when)| is_so(key, when)).map(|(key, _)| key);
+        let named: BTreeSet<_> = named.collect();
+        let rejected = |key: &&ResourceKey| Rejected { key: (*key).clone(), reason: "poison".to_owned() };
+        named.iter().map(rejected).collect()
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) struct DecodedObject {
 #[derive(Debug)]
 pub(super) struct Unreadable {
     pub(super) problem: Diagnostic,
-    /// Takes its place if no version of it was ever understood, where nothing in its place would open something.
-    pub(super) stand_in: Option<Object>,
+    /// Takes its place if no version of it was ever understood.
+    pub(super) stand_in: Object,
 }
 
 /// Takes an object apart; none when it does not even have a name.
@@ -66,7 +66,7 @@ pub(super) fn decode(api_resource: &Arc<ApiResource>, mut manifest: Value) -> Op
     if let Some(word) = word {
         match &mut content {
             Ok(it) => remember(it, word),
-            Err(it) => it.stand_in.iter_mut().for_each(|it| remember(it, word)),
+            Err(it) => remember(&mut it.stand_in, word),
         }
     }
     Some(DecodedObject { object, fingerprint, content, record })
@@ -158,7 +158,7 @@ fn parse(object: &ObjectRef, mut manifest: Value) -> Result<Object, Unreadable> 
     };
     parsed.map_err(|error| {
         let problem = error.about(object);
-        Unreadable { stand_in: stand_in.map(|it| it.because(&problem)), problem }
+        Unreadable { stand_in: stand_in.because(&problem), problem }
     })
 }
 

@@ -82,7 +82,7 @@ impl Inventory {
                 match it.content {
                     Ok(object) => out.edits.push(Edit::Upsert(object)),
                     Err(it) => {
-                        out.edits.extend(it.stand_in.map(Edit::Upsert));
+                        out.edits.push(Edit::Upsert(it.stand_in));
                         out.problems.push(it.problem);
                     }
                 }

@@ -165,7 +165,7 @@ impl WatchCache {
                 None
             }
             Err(Unreadable { problem, stand_in }) => {
-                changes.edits.extend(stand_in.filter(|_| !had_good).map(Edit::Upsert));
+                changes.edits.extend((!had_good).then_some(Edit::Upsert(stand_in)));
                 Some(problem)
             }
         };

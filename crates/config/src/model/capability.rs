@@ -66,6 +66,9 @@ macro_rules! capabilities {
             ClientKeepalive = "listener.client-keepalive", Later;
             /// [`Listener::filters`](super::Listener::filters): filters that run before a route is matched.
             ListenerFilters = "listener.filters", Later;
+            /// [`Listener::closed`](super::Listener::closed): a listener that serves nobody. Who knows it says with each refusal of a listener
+            /// which version of it stays in force.
+            ClosedListener = "listener.closed", Later;
             /// The rate limits of a listener, a rule or a backend, which each proxy counts by itself.
             LocalLimits = "limit.local", Later;
         }

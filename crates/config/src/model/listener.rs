@@ -144,6 +144,12 @@ impl Listener {
         })
     }
 
+    /// Only which connections and requests are for it, and whether it is closed. None where no listener is wider: see [`Self::close`].
+    pub fn place(&self) -> Option<Self> {
+        let place = self.close("")?;
+        Some(Self { closed: self.closed.clone(), ..place })
+    }
+
     /// Whether anything judges or counts what comes by it.
     pub fn is_guarded(&self) -> bool {
         !self.authorizations.is_empty() || !self.limits.is_empty()

@@ -5,9 +5,11 @@ use crate::model::{Generation, Resource, ResourceKey};
 use crate::proto::{self, from_controller::Message};
 use crate::wire::{self, ContentHash};
 use crate::{Apply, Changes, Delta, Rejected, Snapshot};
+use bytes::Bytes;
 use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
+use std::sync::Arc;
 
 /// The proxy's copy, and the difference that is coming in.
 #[derive(Debug, Default)]
@@ -187,6 +189,7 @@ impl Replica {
             key: Some(wire::encode_key(&it.key)),
             reason: shorten_reason(&it.reason).to_owned(),
             needs: self.needs(&it.key),
+            in_force: self.place_in_force(&it.key),
         });
         // What is left out here is refused and named again when the rest is sent again.
         let mut size = 0;
@@ -203,6 +206,13 @@ impl Replica {
     fn needs(&self, refused: &ResourceKey) -> Vec<proto::ResourceKey> {
         let held = self.snapshot.resource(refused);
         held.iter().flat_map(Resource::references).map(|key| wire::encode_key(&key)).collect()
+    }
+
+    /// Where a refused listener is that stays: the controller must know whether what is for the refused version falls to another listener.
+    fn place_in_force(&self, refused: &ResourceKey) -> Bytes {
+        let Some(Resource::Listener(listener)) = self.snapshot.resource(refused) else { return Bytes::new() };
+        let place = listener.place().map(|it| wire::encode(&Resource::Listener(Arc::new(it))));
+        place.map(|it| it.bytes).unwrap_or_default()
     }
 }
 
@@ -257,7 +267,12 @@ impl Staged {
             }
             Err(invalid) => {
                 let reason = invalid.to_string();
-                self.unknown.push(proto::RejectedResource { key: Some(name), reason, needs: Vec::new() });
+                self.unknown.push(proto::RejectedResource {
+                    key: Some(name),
+                    reason,
+                    needs: Vec::new(),
+                    in_force: Bytes::new(),
+                });
             }
         }
         Ok(())
@@ -273,7 +288,7 @@ impl Staged {
 }
 
 /// A resource that is what its message says it is.
-fn decode(key: &ResourceKey, hash: &[u8], bytes: bytes::Bytes) -> Result<(ContentHash, Resource), String> {
+fn decode(key: &ResourceKey, hash: &[u8], bytes: Bytes) -> Result<(ContentHash, Resource), String> {
     let actual = ContentHash::compute(&bytes);
     if hash != actual.as_bytes() {
         return Err("its bytes do not have the hash they came with".to_owned());

@@ -6,6 +6,7 @@ use super::rules::{self, Compiled, Reach};
 use super::select::{has_no_listener, is_waypoint};
 use super::serving::{RouteGateways, RouteServices, is_of_held};
 use super::{is_enforced, misplaced_field, spec};
+use crate::compile::names::absent::{Absent, CORRECT_NAME, absent};
 use crate::compile::names::access::Form;
 use crate::compile::names::service::{authorization_key, backend_key};
 use crate::compile::policy::required_waypoint::{Guarding, not_enforced_at};
@@ -96,7 +97,7 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Option<Result<TargetOutcome, Diagnostic>> {
         let Some(written) = reader.input::<Gateway>(gateway) else {
-            return Some(Err(self.not_found(&ObjectRef::from_name(Kind::Gateway, gateway))));
+            return Some(Err(self.not_found(reader, &ObjectRef::from_name(Kind::Gateway, gateway))));
         };
         reader.get::<gateway::Publish>(gateway)?;
         if is_waypoint(reader, gateway) {
@@ -129,7 +130,7 @@ impl Review<'_> {
     ) -> Result<TargetOutcome, Diagnostic> {
         let kind = Kind::named(&self.target.group, &self.target.kind).unwrap_or(Kind::HttpRoute);
         let route = ObjectRef::from_name(kind, name);
-        let Some(rules) = rules_of(reader, &route) else { return Err(self.not_found(&route)) };
+        let Some(rules) = rules_of(reader, &route) else { return Err(self.not_found(reader, &route)) };
         if let Some(section) = section.filter(|it| !rules.iter().flatten().any(|rule| **rule == **it)) {
             return Err(self.no_section(&route, "rule", section));
         }
@@ -156,7 +157,7 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let Some(service) = reader.input::<Service>(name) else {
-            return Err(self.not_found(&ObjectRef::from_name(Kind::Service, name)));
+            return Err(self.not_found(reader, &ObjectRef::from_name(Kind::Service, name)));
         };
         if service.kind == ServiceKind::ExternalName {
             let remedy = "name a Service with pods";
@@ -265,10 +266,10 @@ impl Review<'_> {
         ObjectRef::from_name(Kind::AccessPolicy, self.name)
     }
 
-    fn not_found(&self, target: &ObjectRef) -> Diagnostic {
+    fn not_found(&self, reader: &mut Reader<'_>, target: &ObjectRef) -> Diagnostic {
         let field = format!("{}.name", self.field);
-        let message = format!("{target} does not exist, so the policy guards nothing there");
-        let remedy = "create it, or correct the name";
+        let Absent { message, remedy } = absent(reader, target, CORRECT_NAME);
+        let message = format!("{message}, so the policy guards nothing there");
         Diagnostic::error(Reason::AccessPolicyTargetNotFound, field, message, remedy)
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Compiled {
 }
 
 /// A value that is not valid.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(in crate::compile::policy) struct Invalid {
     pub field: String,
     pub reason: String,

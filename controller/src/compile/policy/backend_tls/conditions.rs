@@ -2,6 +2,7 @@
 
 use super::{Validate, Validation, of_service};
 use crate::compile::gateway::HeldGateways;
+use crate::compile::names::absent::{Absent, CORRECT_NAME, absent};
 use crate::compile::names::backend::BackendGateways;
 use crate::compile::names::service::backend_key;
 use crate::compile::policy::attach;
@@ -97,8 +98,8 @@ fn fate(
             Diagnostic::error(Reason::PolicyPortNotFound, field, message, remedy)
         }
         None => {
-            let message = format!("Service {service} does not exist");
-            let remedy = "create it, or correct the name";
+            let Absent { message, remedy } =
+                absent(reader, &ObjectRef::from_name(Kind::Service, &service), CORRECT_NAME);
             Diagnostic::error(Reason::PolicyServiceNotFound, field, message, remedy)
         }
     };

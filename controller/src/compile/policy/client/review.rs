@@ -6,6 +6,7 @@ use crate::compile::gateway;
 use crate::compile::gateway::client_policies::ClientsOf;
 use crate::compile::gateway::client_treatment::place_of;
 use crate::compile::gateway::clients_served::{ClientsServed, ServedListener};
+use crate::compile::names::absent::{Absent, CORRECT_NAME, absent};
 use crate::compile::names::class;
 use crate::compile::policy::status::{AtTarget, TargetOutcome};
 use crate::compile::program::{Made, Reader};
@@ -88,8 +89,8 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Option<Result<TargetOutcome, Diagnostic>> {
         let Some(gateway) = gateway_of(reader, object) else {
-            let message = format!("{object} does not exist, so the policy has no effect there");
-            let remedy = "create it, or correct the name";
+            let Absent { message, remedy } = absent(reader, object, CORRECT_NAME);
+            let message = format!("{message}, so the policy has no effect there");
             return Some(Err(self.error(Reason::ClientPolicyTargetNotFound, message, remedy)));
         };
         let its_class = reader.input::<Gateway>(&gateway)?.spec.gateway_class_name.clone();

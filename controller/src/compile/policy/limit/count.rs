@@ -1,7 +1,7 @@
 //! The limits that proxies have of a policy.
 
-use super::values::{self, Compiled};
-use super::{is_enforced, spec};
+use super::is_enforced;
+use super::values::{Compile, Compiled};
 use crate::compile::names::limit::LimitForm;
 use crate::compile::policy::attach;
 use crate::compile::policy::target::Target;
@@ -24,7 +24,7 @@ impl Query<Cluster> for Count {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
         let Some(policy) = reader.input::<RateLimitPolicy>(name) else { return };
-        let compiled = spec(&policy).map(|it| values::compile(it, &reader.settings()));
+        let compiled = reader.get::<Compile>(name);
         let mut targets: BTreeSet<_> = BTreeSet::new();
         for target in attach::targets(&*policy) {
             let key = LimitForm::Closed.key(name, &target.object, None);
@@ -39,7 +39,7 @@ impl Query<Cluster> for Count {
         }
         let mode = if is_enforced(&policy) { Mode::Enforce } else { Mode::Observe };
         made.resources.extend(targets.into_iter().map(|(key, kind)| {
-            let limits = at(kind, compiled.as_ref());
+            let limits = at(kind, compiled.as_deref());
             Resource::RateLimit(Arc::new(RateLimit { name: key.as_arc(), mode, limits }))
         }));
     }

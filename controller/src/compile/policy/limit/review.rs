@@ -4,6 +4,7 @@ use super::room::{MOST_LIMITS, OfObject};
 use super::select::set_has_no_listener;
 use super::{is_enforced, spec, values};
 use crate::compile::gateway;
+use crate::compile::names::absent::{Absent, CORRECT_NAME, absent};
 use crate::compile::names::limit::LimitForm;
 use crate::compile::policy::access::review::rules_of;
 use crate::compile::policy::access::select::{has_no_listener, is_waypoint};
@@ -72,6 +73,11 @@ impl Review<'_> {
             _ => Err(self.no_kind()),
         };
         let outcome = outcome.unwrap_or_else(TargetOutcome::failed);
+        // What all replicas let pass together is not known: what was said of it stays.
+        let gateways = gateways(&outcome);
+        if !gateways.iter().all(|it| gateway::are_replicas_known(reader, it)) {
+            return Some((ancestor, AtTarget::Held));
+        }
         Some((ancestor, AtTarget::Judged(Box::new(outcome))))
     }
 
@@ -87,7 +93,7 @@ impl Review<'_> {
         let (gateway, lacks) = match object.kind {
             Kind::ListenerSet => {
                 let Some(set) = reader.input::<ListenerSet>(&name) else {
-                    return Some(Err(self.not_found(object)));
+                    return Some(Err(self.not_found(reader, object)));
                 };
                 let lacks = section.filter(|it| set_has_no_listener(reader, &name, it));
                 // One that is of no Gateway is served by nobody, and says so itself.
@@ -95,7 +101,7 @@ impl Review<'_> {
             }
             _ => {
                 if reader.input::<Gateway>(&name).is_none() {
-                    return Some(Err(self.not_found(object)));
+                    return Some(Err(self.not_found(reader, object)));
                 }
                 let lacks = section.filter(|it| has_no_listener(reader, &name, it));
                 (name, lacks)
@@ -156,7 +162,7 @@ impl Review<'_> {
         section: Option<&str>,
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
-        let Some(rules) = rules_of(reader, route) else { return Err(self.not_found(route)) };
+        let Some(rules) = rules_of(reader, route) else { return Err(self.not_found(reader, route)) };
         if let Some(section) = section.filter(|it| !rules.iter().flatten().any(|rule| **rule == **it)) {
             return Err(self.no_section(route, "rule", section));
         }
@@ -202,10 +208,9 @@ impl Review<'_> {
         mut notes: Vec<String>,
         made: &mut Made,
     ) -> TargetOutcome {
-        let gateways = outcome.enforcement.by.iter().filter_map(|it| match it {
-            Enforcer::Gateway(name) => Some(name),
-            Enforcer::Tunnels => None,
-        });
+        let gateways = gateways(&outcome);
+        let is_known = gateways.iter().all(|it| gateway::are_replicas_known(reader, it));
+        let gateways = gateways.iter().filter(|_| is_known);
         let replicas = gateways.map(|it| gateway::replicas(reader, it)).sum();
         let together = spec(self.policy).filter(|_| replicas > 0).map(|it| values::together(it, replicas));
         if let Some(message) = &together {
@@ -239,10 +244,10 @@ impl Review<'_> {
         Err(Diagnostic::error(Reason::RateLimitPolicyNoRoom, self.field, message, remedy))
     }
 
-    fn not_found(&self, target: &ObjectRef) -> Diagnostic {
+    fn not_found(&self, reader: &mut Reader<'_>, target: &ObjectRef) -> Diagnostic {
         let field = format!("{}.name", self.field);
-        let message = format!("{target} does not exist, so the policy counts nothing there");
-        let remedy = "create it, or correct the name";
+        let Absent { message, remedy } = absent(reader, target, CORRECT_NAME);
+        let message = format!("{message}, so the policy counts nothing there");
         Diagnostic::error(Reason::RateLimitPolicyTargetNotFound, field, message, remedy)
     }
 
@@ -272,9 +277,8 @@ impl Review<'_> {
     }
 
     /// Clients of a Gateway come from outside the mesh. Returns what has another effect than was meant.
-    fn warn_of_identity(&self, reader: &Reader<'_>, made: &mut Made) -> Option<String> {
-        let compiled = spec(self.policy).map(|it| values::compile(it, &reader.settings()));
-        let field = compiled.and_then(|it| it.of_identity)?;
+    fn warn_of_identity(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<String> {
+        let field = reader.get::<values::Compile>(self.name)?.of_identity.clone()?;
         let message =
             "clients of a Gateway prove no identity of the mesh, so all of them are counted as one there";
         let remedy = "use the key ClientAddress, or limit the Service";
@@ -283,4 +287,13 @@ impl Review<'_> {
         made.report(&self.object(), warning);
         Some(note)
     }
+}
+
+/// The Gateways whose proxies carry a policy out.
+fn gateways(outcome: &TargetOutcome) -> Vec<ObjectName> {
+    let by = outcome.enforcement.by.iter().filter_map(|it| match it {
+        Enforcer::Gateway(name) => Some(name.clone()),
+        Enforcer::Tunnels => None,
+    });
+    by.collect()
 }

@@ -1,7 +1,7 @@
 //! What a policy is told, target by target.
 
 use super::review::Review;
-use super::{is_enforced, spec, values};
+use super::{is_enforced, values};
 use crate::compile::policy::access::review::TOLD;
 use crate::compile::policy::access::rules::Invalid;
 use crate::compile::policy::status::AtTargets;
@@ -24,7 +24,7 @@ impl Query<Cluster> for Status {
         let Some(policy) = reader.input::<RateLimitPolicy>(name) else { return };
         let object = ObjectRef::from_name(Kind::RateLimitPolicy, name);
         let generation = policy.meta.generation;
-        let defects = defects(reader, &policy);
+        let defects = defects(reader, name, &policy);
         defects.iter().for_each(|it| made.report(&object, it.clone()));
         let mut at_targets = AtTargets::default();
         for (index, target) in policy.spec.targets.iter().enumerate() {
@@ -44,7 +44,7 @@ impl OfInput<Cluster> for Status {
 }
 
 /// What is wrong with the policy itself, wherever it is to hold: field by field, and with the first what follows.
-fn defects(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Vec<Diagnostic> {
+fn defects(reader: &mut Reader<'_>, name: &ObjectName, policy: &RateLimitPolicy) -> Vec<Diagnostic> {
     let follows = match is_enforced(policy) {
         true => "its targets are closed until this is corrected",
         false => "it observes nothing until this is corrected",
@@ -63,11 +63,10 @@ fn defects(reader: &Reader<'_>, policy: &RateLimitPolicy) -> Vec<Diagnostic> {
             "correct the field",
         )];
     }
-    let Some(spec) = spec(policy) else { return Vec::new() };
-    let defect = |(index, it): (usize, Invalid)| {
-        let message = if index == 0 { format!("{}, so {follows}", it.reason) } else { it.reason };
-        Diagnostic::error(Reason::RateLimitPolicyValueInvalid, it.field, message, "correct the value")
+    let Some(compiled) = reader.get::<values::Compile>(name) else { return Vec::new() };
+    let defect = |(index, it): (usize, &Invalid)| {
+        let message = if index == 0 { format!("{}, so {follows}", it.reason) } else { it.reason.clone() };
+        Diagnostic::error(Reason::RateLimitPolicyValueInvalid, &*it.field, message, "correct the value")
     };
-    let invalid = values::compile(spec, &reader.settings()).invalid;
-    invalid.into_iter().take(TOLD).enumerate().map(defect).collect()
+    compiled.invalid.iter().take(TOLD).enumerate().map(defect).collect()
 }

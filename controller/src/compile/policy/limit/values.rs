@@ -1,17 +1,22 @@
 //! From what a policy says to limits.
 
+use super::spec;
 use crate::compile::policy::access::review::TOLD;
 use crate::compile::policy::access::rules::{Invalid, counted};
+use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::CompileSettings;
-use crate::resources::Kind;
+use crate::compile::stage;
 use crate::resources::rate_limit_policy::{LimitKey, LimitKeyType, LocalLimit, RateLimitPolicySpec};
-use fairway_config::model::{Limit, LimitKeyPart};
+use crate::resources::{Kind, RateLimitPolicy};
+use fairway_config::model::{Limit, LimitKeyPart, ObjectName};
+use fairway_incremental::Query;
 use http::HeaderName;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 /// The limits of a policy.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Compiled {
     pub limits: Vec<Limit>,
     /// The values that are not valid.
@@ -96,8 +101,21 @@ impl Compiled {
     }
 }
 
-/// Compiles what a policy says.
-pub(super) fn compile(spec: &RateLimitPolicySpec, settings: &CompileSettings) -> Compiled {
+/// Compiles what a policy says, once for all that look at it; none for one that cannot be read.
+pub(super) struct Compile;
+
+impl Query<Cluster> for Compile {
+    type Key = ObjectName;
+    type Value = Option<Arc<Compiled>>;
+    const STAGE: u8 = stage::OBJECTS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Option<Arc<Compiled>> {
+        let policy = reader.input::<RateLimitPolicy>(name)?;
+        spec(&policy).map(|it| Arc::new(compile(it, &reader.settings())))
+    }
+}
+
+fn compile(spec: &RateLimitPolicySpec, settings: &CompileSettings) -> Compiled {
     let (mut compiled, mut names) = (Compiled::default(), BTreeSet::new());
     if spec.local.is_empty() {
         compiled.invalid("spec.local".to_owned(), "the policy has no limit");

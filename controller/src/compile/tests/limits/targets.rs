@@ -164,6 +164,11 @@ spec: { from: [{ group: gateway.networking.k8s.io, kind: TCPRoute, namespace: ed
     assert_eq!(backends(&world), 1, "what only observes closes nothing");
     world.add(&policy("edge", "p", target, TEN));
     assert_eq!(backends(&world), 0);
+    // Others that only observe change nothing of that, whatever their names.
+    for name in ["o", "q"] {
+        world.add(&policy("edge", name, target, &format!("mode: Observe, {TEN}")));
+        assert_eq!(backends(&world), 0, "{name}");
+    }
     world.expect("RateLimitPolicy edge/p", "ancestor TCPRoute edge/b: Accepted=False/Invalid");
 }
 

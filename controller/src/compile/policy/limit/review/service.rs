@@ -24,7 +24,9 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let object = ObjectRef::from_name(Kind::Service, name);
-        let Some(service) = reader.input::<Service>(name) else { return Err(self.not_found(&object)) };
+        let Some(service) = reader.input::<Service>(name) else {
+            return Err(self.not_found(reader, &object));
+        };
         if service.kind == ServiceKind::ExternalName {
             let remedy = "name a Service with pods";
             return Err(self.unsupported("limits for a Service of type ExternalName", remedy));
@@ -39,8 +41,8 @@ impl Review<'_> {
             return Err(Diagnostic::error(Reason::RateLimitPolicyNeedsMesh, self.field, message, remedy));
         }
         self.check_room(reader, &object)?;
-        let compiled = spec(self.policy).map(|it| values::compile(it, &reader.settings()));
-        if let Some(field) = compiled.and_then(|it| it.of_address) {
+        let compiled = reader.get::<values::Compile>(self.name);
+        if let Some(field) = compiled.and_then(|it| it.of_address.clone()) {
             let message =
                 "the address of a client is not known behind a waypoint; for Services the policy is closed";
             let remedy = "use the key Identity, or limit a Gateway";
