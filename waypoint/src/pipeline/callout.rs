@@ -6,7 +6,7 @@ use super::endpoint::{Destination, choose};
 use super::head::{ConnectionOptions, strip_response};
 use super::{Client, Reason, outgoing};
 use crate::body::RequestBody;
-use crate::route::hop::{Hop, Passed};
+use crate::route::hop::{Hop, Hops};
 use crate::stage::callout::{Calling, Callout, CalloutError, CalloutResponse};
 use crate::upstream::caller::Caller;
 use crate::upstream::tls::Protocol;
@@ -44,7 +44,7 @@ pub(super) struct Callouts<'a> {
     /// The certificate for backends that ask for one.
     pub(super) shown: Option<&'a CertificateKey>,
     /// The rules that the request has passed.
-    pub(super) passed: &'a Passed,
+    pub(super) passed: &'a Hops,
     /// The rule that it is at.
     pub(super) hop: &'a Hop,
 }

@@ -8,7 +8,7 @@ use super::request::Stop;
 use super::stage_chain::{StageChain, StageContext};
 use crate::reason::Reason;
 use crate::route::ListenerFilters;
-use crate::route::hop::Passed;
+use crate::route::hop::Hops;
 use crate::stage::RequestAttributes;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
@@ -51,7 +51,7 @@ pub(super) async fn pass<'t>(
         PolicyCheck::new(&client.worker, &serving.tables, policies, source, exchange).admit(parts)?;
     }
     // Taken before the filters, so that none of them can take out or forge a mark.
-    let passed = Passed::take(&mut parts.headers);
+    let passed = Hops::take(&mut parts.headers);
     let (original, host) = (parts.uri.clone(), parts.headers.get(HOST).cloned());
     let attributes = RequestAttributes {
         client_address: caller.address,

@@ -17,7 +17,7 @@ use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Interim, Recording, Stream};
 use crate::connection::Order;
-use crate::route::hop::Passed;
+use crate::route::hop::Hops;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{MatchedRule, Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
@@ -216,7 +216,7 @@ async fn decide<'t>(
     let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
 
     // Taken before the stages, so that none of them can take out or forge a mark.
-    let passed = Passed::take(&mut parts.headers);
+    let passed = Hops::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
     let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry(listener) };
     let attributes = RequestAttributes {

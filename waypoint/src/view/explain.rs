@@ -15,7 +15,7 @@ use crate::pipeline::limits;
 use crate::pipeline::sender::{AddressLookup, Located};
 use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::reason::Reason;
-use crate::route::hop::Passed;
+use crate::route::hop::Hops;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
@@ -181,7 +181,7 @@ pub(super) fn explain(
     let matched = MatchedRule { route: rule.route(), index: rule.index(), matched: rule.matched() };
     let attributes = RequestAttributes { rule: Some(matched), ..attributes };
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
-    let passed = Passed::take(&mut parts.headers);
+    let passed = Hops::take(&mut parts.headers);
     explained.limits = limits::describe(policies, &serving.tables);
     let is_closed = limits::are_closed(&serving.tables, policies);
     let stages = rule.stages();

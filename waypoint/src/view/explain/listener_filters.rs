@@ -4,7 +4,7 @@ use super::{Explained, describe_refusal, run};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{keep_host, limits};
 use crate::reason::Reason;
-use crate::route::hop::Passed;
+use crate::route::hop::Hops;
 use crate::route::{ListenerFilters, RequestHead};
 use crate::stage::RequestAttributes;
 use crate::view::rules::describe_stages;
@@ -34,7 +34,7 @@ pub(super) fn pass(
         return false;
     }
     drop(head);
-    let passed = Passed::take(&mut parts.headers);
+    let passed = Hops::take(&mut parts.headers);
     let (original, host) = (parts.uri.clone(), parts.headers.get(HOST).cloned());
     let stages = filters.stages();
     if let Some(ended) = run(stages, stages.all(), parts, attributes, &original, &mut explained.assumed) {
