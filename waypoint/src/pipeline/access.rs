@@ -48,7 +48,7 @@ pub(crate) struct RequestSource<'a> {
 }
 
 /// Policies that one request is checked against, at one step of the pipeline.
-pub(super) struct PolicyCheck<'a, 't> {
+pub(crate) struct PolicyCheck<'a, 't> {
     pub worker: &'a Worker,
     pub tables: &'t Tables,
     pub policies: PolicySet<'t>,
@@ -228,7 +228,7 @@ impl<'a> RequestSource<'a> {
 // === impl PolicyCheck ===
 
 impl<'a, 't> PolicyCheck<'a, 't> {
-    pub(super) fn new(
+    pub(crate) fn new(
         worker: &'a Worker,
         tables: &'t Tables,
         policies: PolicySet<'t>,
@@ -272,7 +272,7 @@ impl<'a, 't> PolicyCheck<'a, 't> {
 
     /// The first two steps by the listener, before its filters see a request. What the rule names is not known yet, and the listener judges
     /// again what the filters make of the request: what policies only observe is counted there.
-    pub(super) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
+    pub(crate) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
         self.take(Step::CountByAddress, parts)?;
         if !self.policies.judges() {
             return Ok(());

@@ -1,0 +1,58 @@
+//! The admission of requests by itself, as the pipeline asks for it before the filters of a listener: for benches.
+
+use super::MemoryProxy;
+use crate::connection::ConnectionState;
+use crate::pipeline::access::{PolicyCheck, PolicySet, RequestSource};
+use crate::table::{BoundListener, Tables};
+use crate::telemetry::Exchange;
+use crate::worker::{Serving, Worker};
+use http::request::Parts;
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What admits requests on one thread, by the policies and limits of a listener.
+pub struct Admission {
+    worker: Rc<Worker>,
+    serving: Rc<Serving>,
+    listener: Arc<BoundListener>,
+    exchange: Exchange,
+}
+
+impl MemoryProxy {
+    /// Its configuration. Another thread can serve by it, and then counts in the same buckets.
+    pub fn tables(&self) -> Tables {
+        self.serving.load().tables.clone()
+    }
+
+    /// What admits requests by the first listener of these tables; none if they have no listener.
+    pub fn admission(&self, tables: Tables, parts: &Parts) -> Option<Admission> {
+        let listener = tables.sockets().flat_map(|it| it.listeners()).next()?.clone();
+        let worker = self.worker.clone();
+        let connection = worker.connections.open(ConnectionState::Http1);
+        let exchange = Exchange::begin(&worker.telemetry, &connection, parts);
+        let serving = Rc::new(Serving { tables, ..Serving::default() });
+        Some(Admission { worker, serving, listener, exchange })
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// Whether a request of a client is let in.
+    pub fn admit(&mut self, client: IpAddr, parts: &Parts) -> bool {
+        let Self { worker, serving, listener, exchange } = self;
+        let listener = &listener.listener;
+        let policies = PolicySet::of_listener(Some(listener));
+        let source = RequestSource { peer: None, address: Some(client), port: listener.port, asked: None };
+        policies.is_open()
+            || PolicyCheck::new(worker, &serving.tables, policies, source, exchange).admit(parts).is_ok()
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
