@@ -199,19 +199,19 @@ mod tests {
 
     #[test]
     fn a_room_that_is_made_anew_is_as_large_and_what_is_held_in_the_old_one_counts_from_then_on() {
-        let names = ["a".to_owned(), "b".to_owned()];
+        let names: Vec<String> = (0..8).map(|it| it.to_string()).collect();
         let before = Rooms::default().shared_by(&of(&names));
-        let (old, other) = (before.of("a").unwrap(), before.of("b").unwrap());
-        assert!(old.take(MOST / PARTS));
+        let (old, other) = (before.of("0").unwrap(), before.of("1").unwrap());
+        assert!(old.take(MOST / 8));
         let renewed = before.renewed(&of(&names[..1]));
-        let new = renewed.of("a").unwrap();
-        assert!(!new.is(old) && renewed.of("b").unwrap().is(other));
-        assert!(new.has(MOST / PARTS) && !new.has(MOST / PARTS + 1));
+        let new = renewed.of("0").unwrap();
+        assert!(!new.is(old) && renewed.of("1").unwrap().is(other));
+        assert!(new.has(MOST / 8) && !new.has(MOST / 8 + 1));
         let after = renewed.shared_by(&of(&names));
-        assert!(after.of("a").unwrap().is(new) && !new.has(1), "a request under way may hold it");
-        old.give(MOST / PARTS);
-        assert!(after.shared_by(&of(&names)).of("a").unwrap().has(MOST / PARTS));
-        assert!(before.renewed(&BTreeSet::new()).of("a").unwrap().is(old));
+        assert!(after.of("0").unwrap().is(new) && !new.has(1), "a request under way may hold it");
+        old.give(MOST / 8);
+        assert!(after.shared_by(&of(&names)).of("0").unwrap().has(MOST / 8));
+        assert!(before.renewed(&BTreeSet::new()).of("0").unwrap().is(old));
     }
 
     #[test]

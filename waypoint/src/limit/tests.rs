@@ -325,6 +325,9 @@ fn where_all_are_counted_together_no_memory_is_taken_and_nothing_moves() {
     assert!(apart.is_in(&full) && !apart.is_in(&other) && !apart.is_reserved());
     let headers = HeaderMap::new();
     assert!(ask(&apart, &headers, at(SECOND)).is_ok());
+    // Whoever is not told apart is counted with all others.
+    assert!(apart.check(None, at(SECOND)).is_err() && apart.take(None, at(SECOND)).is_err());
+    assert!(apart.check(None, at(2 * SECOND)).is_ok());
     let moved = apart.anew_in(&other).unwrap();
     moved.take_over(&apart);
     assert!(
