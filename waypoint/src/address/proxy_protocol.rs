@@ -73,47 +73,35 @@ impl HeaderReader {
     pub fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<ProxyHeader>), BadHeader> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = self.room();
-            let (piece, behind) = rest.split_at(rest.len().min(room.len()));
-            room.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+            let (piece, behind) = rest.split_at(rest.len().min(self.wanted()));
             rest = behind;
-            if let Some(header) = self.add(piece.len())? {
+            if let Some(header) = self.read(piece)? {
                 return Ok((bytes.len() - rest.len(), Some(header)));
             }
         }
         Ok((bytes.len(), None))
     }
 
-    /// Room for bytes that belong to the header for certain. It is never empty before the header is whole.
-    fn room(&mut self) -> &mut [u8] {
-        let wanted = match self.part {
-            Part::Start => SIGNATURE.len() - self.end.min(SIGNATURE.len()),
+    /// So many of the next bytes belong to the header for certain; at least one before it is whole.
+    fn wanted(&self) -> usize {
+        match self.part {
+            Part::Start => SIGNATURE.len().saturating_sub(self.end),
             // The two bytes of its end, or the second of them.
-            Part::Line => {
-                if self.is_return_last() {
-                    1
-                } else {
-                    2
-                }
-            }
-            Part::Block => block::FIXED - self.end.min(block::FIXED),
+            Part::Line if self.kept().last() == Some(&b'\r') => 1,
+            Part::Line => 2,
+            Part::Block => block::FIXED.saturating_sub(self.end),
             Part::Rest { left } => left,
-        };
-        // What is not kept is put where the next piece of it will be put.
-        let start = match self.part {
-            Part::Rest { .. } => self.end.min(block::KEPT),
-            _ => self.end,
-        };
-        let end = (start + wanted).min(self.bytes.len());
-        self.bytes.get_mut(start..end).unwrap_or_default()
+        }
     }
 
-    /// Takes note that so many bytes were put into the room. Says where the client is once the header is whole.
-    fn add(&mut self, count: usize) -> Result<Option<ProxyHeader>, BadHeader> {
+    /// Reads bytes that belong to the header. Says where the client is once it is whole.
+    fn read(&mut self, piece: &[u8]) -> Result<Option<ProxyHeader>, BadHeader> {
+        let free = self.bytes.get_mut(self.end..).unwrap_or_default();
+        free.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+        self.end = (self.end + piece.len()).min(self.bytes.len());
         if let Part::Rest { left } = &mut self.part {
-            *left = left.saturating_sub(count);
+            *left = left.saturating_sub(piece.len());
         }
-        self.end = (self.end + count).min(self.bytes.len());
         if let Part::Start = self.part {
             self.part = self.begin()?;
         }
@@ -127,10 +115,6 @@ impl HeaderReader {
 
     fn kept(&self) -> &[u8] {
         self.bytes.get(..self.end).unwrap_or_default()
-    }
-
-    fn is_return_last(&self) -> bool {
-        self.kept().last() == Some(&b'\r')
     }
 
     /// What the first bytes are the beginning of. What can be of neither version is refused at once.

@@ -5,6 +5,7 @@
 //! port, and the kernel gives one client's datagrams always to the same (SO_REUSEPORT hashes both addresses and ports),
 //! so that a client's session is known to one worker only and nothing is shared.
 
+mod admission;
 mod serve;
 mod session;
 mod socket;

@@ -2,6 +2,7 @@
 //!
 //! Datagrams are passed on at once or not at all, as on any router: nothing is queued here, so nothing grows.
 
+use super::admission::Admitted;
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
@@ -10,7 +11,6 @@ use crate::connection::ConnectionState;
 use crate::l4::{self, Carried, L4Refusal, Undecided, decide};
 use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::ports::PortId;
-use crate::shares::Share;
 use crate::table::{BoundListener, Tables};
 use crate::telemetry::{BytesRefusal, Observed, StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
@@ -138,7 +138,8 @@ impl Flow {
                 }
             };
             match session.send(bytes) {
-                Ok(()) => return,
+                Ok(None) => return,
+                Ok(Some(talk)) => return self.sessions.borrow_mut().advance(&session.id(key), talk),
                 Err(error) if is_unreachable(&error) => self.unreachable(key, &session, &error),
                 Err(_) => break,
             }
@@ -156,16 +157,16 @@ impl Flow {
                 session.generation.set(generation);
                 return Ok(session.clone());
             }
-            let number = session.number;
-            sessions.end(key, number, Carried::Moved);
+            let id = session.id(key);
+            sessions.end(&id, Carried::Moved);
         }
         if !self.is_open.get() {
             return Err(L4Refusal::Draining);
         }
-        let (session, share) = self.open(key, &serving, &mut sessions)?;
+        let (session, admitted) = self.open(key, &serving, &mut sessions)?;
         let session = Rc::new(session);
         let answering = tokio::task::spawn_local(self.clone().answer(*key, session.clone()));
-        sessions.insert(*key, session.clone(), answering.abort_handle(), share);
+        sessions.insert(*key, session.clone(), answering.abort_handle(), admitted);
         Ok(session)
     }
 
@@ -174,7 +175,7 @@ impl Flow {
         key: &ClientKey,
         serving: &Serving,
         sessions: &mut Sessions,
-    ) -> Result<(Session, Share<IpAddr>), L4Refusal> {
+    ) -> Result<(Session, Admitted), L4Refusal> {
         let worker = &self.worker;
         let listener = listener(serving, self.port).ok_or(L4Refusal::NoListener)?;
         locate(listener, key)?;
@@ -194,7 +195,7 @@ impl Flow {
         let caller = Caller { address: Some(key.client.ip().to_canonical()), ..Caller::default() };
         let picked = decision.cluster.pick(&caller, now, Readmission::ProbeAtOnce, &[], rng, |_| ());
         let endpoint = picked.ok_or(L4Refusal::NoEndpoint)?;
-        let share = sessions.make_room(key.client.ip()).ok_or(L4Refusal::Full)?;
+        let admitted = sessions.make_room(key.client.ip()).ok_or(L4Refusal::Full)?;
         let generation = serving.tables.generation();
         let mut record = StreamRecord::begin(&worker.telemetry, StreamKind::Udp, caller.address);
         record.asked(listener, generation, None);
@@ -206,7 +207,7 @@ impl Flow {
             tracing::debug!(endpoint = %endpoint.address(), %error, "no socket");
             if is_unreachable(&error) { L4Refusal::Unreachable } else { L4Refusal::Full }
         })?;
-        Ok((session, share))
+        Ok((session, admitted))
     }
 
     /// Carries a session's answers.
@@ -215,7 +216,10 @@ impl Flow {
             let mut buffer = self.buffer.borrow_mut();
             for _ in 0..TURN {
                 match session.try_receive(&mut buffer) {
-                    Ok(length) => {
+                    Ok((length, talk)) => {
+                        if let Some(talk) = talk {
+                            self.sessions.borrow_mut().advance(&session.id(&key), talk);
+                        }
                         if session.tell_once() {
                             session.endpoint().record_response(self.worker.moment(Instant::now()), None);
                         }
@@ -234,7 +238,7 @@ impl Flow {
     fn unreachable(&self, key: &ClientKey, session: &Session, error: &io::Error) {
         tracing::debug!(endpoint = %session.endpoint().address(), %error, "an endpoint takes no datagrams");
         session.endpoint().record_connect_failure(self.worker.moment(Instant::now()));
-        self.sessions.borrow_mut().end(key, session.number, Carried::EndpointBroke);
+        self.sessions.borrow_mut().end(&session.id(key), Carried::EndpointBroke);
     }
 
     /// Once a second: ends what is silent, and what the configuration has no place for any more.

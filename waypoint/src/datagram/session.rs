@@ -1,5 +1,7 @@
 //! A client's datagrams to one endpoint and back.
 
+use super::admission::{SessionId, Talk};
+use super::socket::ClientKey;
 use crate::l4::{Carried, Decision};
 use crate::telemetry::StreamRecord;
 use crate::upstream::dialled::{DialledSocket, DialledSockets, Passed};
@@ -28,18 +30,6 @@ pub(super) struct Session {
     quiet: Cell<u32>,
     record: RefCell<StreamRecord>,
     _dialled: DialledSocket,
-}
-
-/// How far a talk has come. Only who gets the answers can speak again after one, so that a forged source address never
-/// gets beyond the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Talk {
-    /// The client has spoken.
-    Asked,
-    /// The endpoint has answered.
-    Answered,
-    /// The client has spoken again.
-    Assured,
 }
 
 // === impl Session ===
@@ -71,6 +61,11 @@ impl Session {
         })
     }
 
+    /// Which one it is among those of the socket of its client.
+    pub fn id(&self, key: &ClientKey) -> SessionId {
+        SessionId { number: self.number, key: *key }
+    }
+
     pub fn backend(&self) -> &BackendKey {
         &self.backend
     }
@@ -79,17 +74,15 @@ impl Session {
         self.in_flight.endpoint()
     }
 
-    /// Sends the endpoint a datagram. The kernel is asked itself: the event loop knows nothing yet of a new socket.
-    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends the endpoint a datagram, and says how far the talk has come if that is further than before. The kernel is asked itself: the
+    /// event loop knows nothing yet of a new socket.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<Option<Talk>> {
         SockRef::from(&self.io).send(bytes)?;
         self.quiet.set(0);
-        if self.talk.get() == Talk::Answered {
-            self.talk.set(Talk::Assured);
-        }
         let record = self.record.borrow();
         let received = &record.moved().received;
         received.set(received.get() + bytes.len() as u64);
-        Ok(())
+        Ok(self.advance(Talk::Answered, Talk::Assured))
     }
 
     /// Waits until the endpoint's socket may be readable.
@@ -97,27 +90,23 @@ impl Session {
         self.io.readable().await
     }
 
-    /// Receives one datagram of the endpoint into `buffer` and returns its length. `WouldBlock` if there is none.
-    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Receives one datagram of the endpoint into `buffer`. Returns its length, and how far the talk has come if that is further than
+    /// before. `WouldBlock` if there is none.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<Talk>)> {
         let length = self.io.try_recv(buffer)?;
         self.quiet.set(0);
-        if self.talk.get() == Talk::Asked {
-            self.talk.set(Talk::Answered);
-        }
         let record = self.record.borrow();
         let sent = &record.moved().sent;
         sent.set(sent.get() + length as u64);
-        Ok(length)
+        Ok((length, self.advance(Talk::Asked, Talk::Answered)))
     }
 
-    /// Whether the endpoint has answered.
-    pub fn is_answered(&self) -> bool {
-        self.talk.get() >= Talk::Answered
-    }
-
-    /// Whether the client has sent again after a response, which shows that its address is not forged.
-    pub fn is_assured(&self) -> bool {
-        self.talk.get() == Talk::Assured
+    fn advance(&self, from: Talk, to: Talk) -> Option<Talk> {
+        let is_next = self.talk.get() == from;
+        is_next.then(|| {
+            self.talk.set(to);
+            to
+        })
     }
 
     /// `true` at the first call: the session's outcome counts once for the endpoint's health.

@@ -1,13 +1,13 @@
 //! A bucket for each client, in memory that is bounded.
 //!
-//! Places stand in sets of [`WAYS`], and the hash of a client says which set. There are three levels. Each is made when a client finds
-//! no place in those before, if the namespace has room: the first when the first client comes. A client is looked for in its set of each
-//! level, so what a request costs does not grow with the clients. A bucket that is full again is as one that was never used: its place
-//! is free.
+//! Places stand in sets of [`WAYS`], and the hash of a client says which set. There are three levels. The first is made when the first
+//! client comes; its memory is reserved when the limit is made, so that others cannot take it. Each further one is made when a client finds
+//! no place in those before, if the namespace has room. A client is looked for in its set of each level, so what a request costs does
+//! not grow with the clients. A bucket that is full again is as one that was never used: its place is free.
 //!
 //! Where no place is free, the client of the set whose bucket is the nearest to full gives its place up, and is a new one when it comes
-//! again. So nobody waits for others to go, and who has asked most is the last to go. Only where there is no room at all are all counted
-//! in one bucket.
+//! again. So nobody waits for others to go, and who has asked most is the last to go. Only where there was no room when the limit was
+//! made are all counted in one bucket.
 //!
 //! # How workers share a place
 //!
@@ -16,13 +16,15 @@
 //! then the bucket. So nobody counts for an owner that has gone, unless both buckets are the same to the nanosecond; then the new owner
 //! has one request less.
 //!
-//! The same client may come to two workers for the first time at once. One of them gives it its place, the other waits a few
-//! nanoseconds, and if that does not end (the first may be interrupted), is counted in the one bucket.
+//! The same client may come to two workers for the first time at once. So only one worker at a time gives away places of a set. Others
+//! that want to look again and again, and if that does not end (the first may be interrupted), count in the one bucket. Memory is never
+//! asked for meanwhile, since that takes long.
 
 use super::bucket::Bucket;
 use super::client_key::ClientKey;
 use super::rate::{Nanos, Rate, Wait};
 use super::room::Room;
+use std::cmp::Reverse;
 use std::fmt;
 use std::hint;
 use std::sync::OnceLock;
@@ -36,9 +38,11 @@ const LEVELS: [usize; 3] = [64, 512, 8192];
 /// A bucket while its place changes hands. None is ever full so late.
 const MOVING: u64 = u64::MAX;
 /// How often a worker looks whether another one has given a place away.
-const PATIENCE: usize = 128;
-/// How often a client is looked for anew because its place changes hands.
+const PATIENCE: usize = 32;
+/// How often a client is looked for anew: because its place changes hands, or another worker gives away what it could have.
 const ATTEMPTS: usize = 8;
+/// Bytes of the first level, without which a limit can tell no clients apart.
+const FIRST: usize = LEVELS[0] * size_of::<Set>();
 
 /// A bucket for each client.
 pub struct KeyedBuckets {
@@ -48,6 +52,8 @@ pub struct KeyedBuckets {
     /// The latest moment at which a place was given away. A worker that looked at the clock before goes by it.
     latest: AtomicU64,
     room: Room,
+    /// Whether memory for the first level was taken from the room.
+    is_reserved: AtomicBool,
 }
 
 /// Places that a client may have on one level.
@@ -68,13 +74,13 @@ struct Place<'s> {
     bucket: &'s AtomicU64,
 }
 
-/// A place that was given to a client.
+/// What came of giving a place to a client.
 enum Given {
-    /// It has one now, and its first request is decided.
-    Decided(Result<(), Wait>),
-    /// It has got one meanwhile.
-    There,
-    /// There is no room, or no saying.
+    /// It has one now, in which its first request is counted.
+    Counted,
+    /// It may be there by now, or have a place at the next attempt.
+    Again,
+    /// There is no room.
     Nowhere,
 }
 
@@ -89,28 +95,53 @@ impl KeyedBuckets {
 
     /// Without clients. What they take comes from `room`.
     pub fn new(room: Room) -> Self {
+        let is_reserved = room.take(FIRST).into();
         Self {
             levels: [const { OnceLock::new() }; LEVELS.len()],
             rest: Bucket::default(),
             latest: AtomicU64::new(0),
             room,
+            is_reserved,
         }
     }
 
-    /// The same in another room, with the clients that have place there. What is counted meanwhile may be lost.
-    pub(super) fn copied_to(&self, room: Room) -> Self {
-        let copy = Self::new(room);
-        copy.latest.store(self.latest.load(Relaxed), Relaxed);
-        let places = self.made().flatten().flat_map(Set::places);
-        for place in places {
-            let (owner, bucket) = (place.owner.load(Acquire), place.bucket.load(Acquire));
-            let Some(client) = ClientKey::from_raw(owner).filter(|_| bucket != MOVING) else { continue };
+    /// Whether it takes its memory from this room.
+    pub(super) fn is_in(&self, room: &Room) -> bool {
+        self.room.is(room)
+    }
+
+    /// Whether there is memory for the first level.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.is_reserved.load(Relaxed)
+    }
+
+    /// Whether it has taken more than that.
+    pub(super) fn has_grown(&self) -> bool {
+        self.made().count() > 1
+    }
+
+    /// Takes over the clients of another one, as far as there is room, while nobody else looks. Those that are furthest from full go first,
+    /// and who is full again needs no place. What the other one counts meanwhile may be lost.
+    pub(super) fn take_over(&self, from: &Self) {
+        let latest = from.latest.load(Acquire);
+        self.latest.fetch_max(latest, AcqRel);
+        let mut clients: Vec<(u64, ClientKey)> = from
+            .made()
+            .flatten()
+            .flat_map(Set::places)
+            .filter_map(|place| {
+                let (owner, bucket) = (place.owner.load(Acquire), place.bucket.load(Acquire));
+                let client = ClientKey::from_raw(owner)?;
+                (bucket >= latest && bucket != MOVING).then_some((bucket, client))
+            })
+            .collect();
+        clients.sort_unstable_by_key(|(bucket, _)| Reverse(*bucket));
+        for (bucket, client) in clients {
             let is_put = |level| {
-                copy.level(level).and_then(|it| set_of(it, client)).is_some_and(|it| it.put(client, bucket))
+                self.level(level).and_then(|it| set_of(it, client)).is_some_and(|it| it.put(client, bucket))
             };
             let _ = (0..LEVELS.len()).any(is_put);
         }
-        copy
     }
 
     /// The bucket of those that have no place.
@@ -123,7 +154,7 @@ impl KeyedBuckets {
         match self.find(client).and_then(|place| place.check(client, rate, now)) {
             Some(decision) => decision,
             // A new client has a full bucket.
-            None => rate.admit(0, now).map(|_| ()),
+            None => Ok(()),
         }
     }
 
@@ -138,8 +169,8 @@ impl KeyedBuckets {
                 }
             }
             match self.give(client, rate, now) {
-                Given::Decided(decision) => return decision,
-                Given::There => {}
+                Given::Counted => return Ok(()),
+                Given::Again => {}
                 Given::Nowhere => break,
             }
         }
@@ -155,21 +186,32 @@ impl KeyedBuckets {
         self.levels.iter().map_while(|it| it.get().map(|it| &**it))
     }
 
-    /// Gives a client a place, and decides its first request.
+    /// Gives a client a place, and counts its first request, which always passes.
     fn give(&self, client: ClientKey, rate: Rate, now: Nanos) -> Given {
-        let first = self.level(0).and_then(|first| set_of(first, client));
-        let Some(_held) = first.and_then(Set::hold) else { return Given::Nowhere };
+        let Some(first) = self.level(0).and_then(|first| set_of(first, client)) else {
+            return Given::Nowhere;
+        };
+        let Some(held) = first.hold() else { return Given::Again };
         if self.find(client).is_some() {
-            return Given::There;
+            return Given::Again;
         }
         let now = Nanos::from_raw(self.latest.fetch_max(now.get(), AcqRel).max(now.get()));
-        let decided = rate.admit(0, now);
-        let bucket = decided.unwrap_or(now.get());
-        let set = |level| self.level(level).and_then(|level| set_of(level, client));
-        let is_given = (0..LEVELS.len())
-            .any(|level| set(level).is_some_and(|it| it.give(client, bucket, now)))
-            || self.nearest_to_full(client).is_some_and(|(place, there)| place.give(there, client, bucket));
-        if is_given { Given::Decided(decided.map(|_| ())) } else { Given::Nowhere }
+        let bucket = rate.begin(now);
+        let mut of_client = self.made().filter_map(|level| set_of(level, client));
+        if of_client.any(|it| it.give(client, bucket, now)) {
+            return Given::Counted;
+        }
+        let made = self.made().count();
+        if made < LEVELS.len() && self.room.has(bytes_of(made)) {
+            drop(held);
+            self.level(made);
+            return Given::Again;
+        }
+        match self.nearest_to_full(client) {
+            Some((place, there)) if place.give(there, client, bucket) => Given::Counted,
+            // Its owner has just been counted.
+            _ => Given::Again,
+        }
     }
 
     /// Of the places that a client may have, the one whose owner loses least, and the bucket that is there.
@@ -184,25 +226,32 @@ impl KeyedBuckets {
 
     /// A level, which is made if there is room.
     fn level(&self, number: usize) -> Option<&[Set]> {
-        let (level, size) = (self.levels.get(number)?, *LEVELS.get(number)?);
+        let level = self.levels.get(number)?;
         if level.get().is_none() {
-            let bytes = size * size_of::<Set>();
-            if !self.room.take(bytes) {
-                return None;
-            }
-            if level.set(sets(size)).is_err() {
-                // Another worker was faster.
+            let is_first = number == 0;
+            let bytes = bytes_of(number);
+            let has_room = if is_first { self.reserve() } else { self.room.take(bytes) };
+            // Another worker may be faster.
+            if has_room && level.set(sets(number)).is_err() && !is_first {
                 self.room.give(bytes);
             }
         }
         level.get().map(|it| &**it)
     }
+
+    /// Whether there is memory for the first level, which is taken once.
+    fn reserve(&self) -> bool {
+        if !self.is_reserved() && self.room.take(FIRST) && self.is_reserved.swap(true, Relaxed) {
+            self.room.give(FIRST);
+        }
+        self.is_reserved()
+    }
 }
 
 impl Drop for KeyedBuckets {
     fn drop(&mut self) {
-        let made: usize = self.made().map(<[Set]>::len).sum();
-        self.room.give(made * size_of::<Set>());
+        let grown: usize = self.made().skip(1).map(size_of_val).sum();
+        self.room.give(grown + if self.is_reserved() { FIRST } else { 0 });
     }
 }
 
@@ -212,8 +261,13 @@ impl fmt::Debug for KeyedBuckets {
     }
 }
 
-fn sets(number: usize) -> Box<[Set]> {
-    (0..number).map(|_| Set::default()).collect()
+fn sets(level: usize) -> Box<[Set]> {
+    let size = LEVELS.get(level).copied().unwrap_or_default();
+    (0..size).map(|_| Set::default()).collect()
+}
+
+fn bytes_of(level: usize) -> usize {
+    LEVELS.get(level).map_or(0, |size| size * size_of::<Set>())
 }
 
 /// The set of a client. The sizes of levels are powers of two; each level goes by other bits of the hash.
@@ -308,3 +362,6 @@ impl Drop for Held<'_> {
         self.0.store(false, Release);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,13 +69,43 @@ impl Limiter {
         }
     }
 
-    /// The same with what it has counted so far, as far as it has place in another room. None where all are counted together: that takes
-    /// no room.
-    pub fn moved_to(&self, room: &Room) -> Option<Self> {
-        let Buckets::Each(buckets, hashes) = &self.buckets else { return None };
-        let buckets = Buckets::Each(buckets.copied_to(room.clone()), hashes.clone());
+    /// Whether it takes its memory from this room. Where all are counted together it takes none.
+    pub fn is_in(&self, room: &Room) -> bool {
+        match &self.buckets {
+            Buckets::One(_) => true,
+            Buckets::Each(buckets, _) => buckets.is_in(room),
+        }
+    }
+
+    /// The same in another room, where it has counted nothing yet. None where all are counted together.
+    pub fn anew_in(&self, room: &Room) -> Option<Self> {
+        let Buckets::Each(_, hashes) = &self.buckets else { return None };
+        let buckets = Buckets::Each(KeyedBuckets::new(room.clone()), hashes.clone());
         let (requests, per, burst) = (self.requests, self.per, self.burst);
         Some(Self { requests, per, burst, key: self.key.clone(), rate: self.rate, buckets })
+    }
+
+    /// Takes over what the one has counted that it was made of, as far as there is room.
+    pub fn take_over(&self, from: &Self) {
+        if let (Buckets::Each(buckets, _), Buckets::Each(from, _)) = (&self.buckets, &from.buckets) {
+            buckets.take_over(from);
+        }
+    }
+
+    /// Whether there is memory to tell clients apart, if it has to.
+    pub fn is_reserved(&self) -> bool {
+        match &self.buckets {
+            Buckets::One(_) => true,
+            Buckets::Each(buckets, _) => buckets.is_reserved(),
+        }
+    }
+
+    /// Whether it has taken more memory than every limit has.
+    pub fn has_grown(&self) -> bool {
+        match &self.buckets {
+            Buckets::One(_) => false,
+            Buckets::Each(buckets, _) => buckets.has_grown(),
+        }
     }
 
     /// Whether it counts as a limit says, so that what it has counted holds for that. What the limit is about may be another matter.

@@ -77,6 +77,11 @@ impl Rate {
         Self::new(limit.requests, limit.per, limit.burst)
     }
 
+    /// When a full bucket is full again behind its first request, which always passes: the burst is one request at least.
+    pub(super) fn begin(self, now: Nanos) -> u64 {
+        now.0 + self.interval
+    }
+
     /// Whether a request passes that comes `now` to a bucket which is full again at `full_at`: when the bucket is full again
     /// behind it, or how long the request would have to wait.
     pub(super) fn admit(self, full_at: u64, now: Nanos) -> Result<u64, Wait> {

@@ -47,6 +47,11 @@ impl Room {
         self.0.used.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
+    /// Whether there are that many.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.used().saturating_add(bytes) <= self.0.limit.load(Relaxed)
+    }
+
     /// Gives back what was taken.
     pub(super) fn give(&self, bytes: usize) {
         self.0.used.fetch_sub(bytes, Relaxed);
@@ -94,7 +99,22 @@ impl Rooms {
             room.0.limit.store(share.saturating_sub(left), Relaxed);
             (Arc::from(*namespace), room)
         };
-        let rooms: HashMap<Arc<str>, Room> = namespaces.iter().map(room).collect();
+        self.replaced(namespaces.iter().map(room).collect())
+    }
+
+    /// The same with new rooms for these namespaces: for one whose limits have taken so much that another one of it has nothing.
+    #[must_use]
+    pub fn renewed(&self, namespaces: &BTreeSet<&str>) -> Self {
+        let room = |(namespace, room): (&Arc<str>, &Room)| {
+            let is_renewed = namespaces.contains(&**namespace);
+            let room = if is_renewed { Room::of(room.0.limit.load(Relaxed)) } else { room.clone() };
+            (namespace.clone(), room)
+        };
+        self.replaced(self.rooms.iter().map(room).collect())
+    }
+
+    /// These from now on; what is still in others is remembered.
+    fn replaced(&self, rooms: HashMap<Arc<str>, Room>) -> Self {
         let is_left =
             |(namespace, room): &(&Arc<str>, &Room)| rooms.get(*namespace).is_none_or(|it| !it.is(room));
         let leaves = self.rooms.iter().filter(is_left);
@@ -156,6 +176,42 @@ mod tests {
         rooms = rooms.shared_by(&of(&names));
         assert!(rooms.of("a").unwrap().take(MOST / PARTS));
         assert!(rooms.left.iter().all(|(_, it)| it.strong_count() == 0));
+        rooms = rooms.shared_by(&of(&names));
+        assert!(rooms.left.is_empty(), "what nobody holds is forgotten");
+    }
+
+    #[test]
+    fn all_have_64_mib_and_nobody_more_than_a_quarter() {
+        const MIB: usize = 1 << 20;
+        let names: Vec<String> = (0..64).map(|it| it.to_string()).collect();
+        for (namespaces, each) in [(1, 16 * MIB), (4, 16 * MIB), (5, 64 * MIB / 5), (64, MIB)] {
+            let rooms = Rooms::default().shared_by(&of(&names[..namespaces]));
+            let room = rooms.of("0").unwrap();
+            assert!(room.has(each) && !room.has(each + 1), "{namespaces}");
+            assert!(!room.take(each + 1) && room.take(each) && !room.take(1), "{namespaces}");
+            assert!(!room.has(1) && room.has(0) && !room.has(usize::MAX));
+            room.give(1);
+            assert_eq!(room.used(), each - 1);
+        }
+        assert!(Room::default().has(16 * MIB) && !Room::default().has(16 * MIB + 1));
+        assert!(Rooms::default().of("0").is_none());
+    }
+
+    #[test]
+    fn a_room_that_is_made_anew_is_as_large_and_what_is_held_in_the_old_one_counts_from_then_on() {
+        let names: Vec<String> = (0..8).map(|it| it.to_string()).collect();
+        let before = Rooms::default().shared_by(&of(&names));
+        let (old, other) = (before.of("0").unwrap(), before.of("1").unwrap());
+        assert!(old.take(MOST / 8));
+        let renewed = before.renewed(&of(&names[..1]));
+        let new = renewed.of("0").unwrap();
+        assert!(!new.is(old) && renewed.of("1").unwrap().is(other));
+        assert!(new.has(MOST / 8) && !new.has(MOST / 8 + 1));
+        let after = renewed.shared_by(&of(&names));
+        assert!(after.of("0").unwrap().is(new) && !new.has(1), "a request under way may hold it");
+        old.give(MOST / 8);
+        assert!(after.shared_by(&of(&names)).of("0").unwrap().has(MOST / 8));
+        assert!(before.renewed(&BTreeSet::new()).of("0").unwrap().is(old));
     }
 
     #[test]

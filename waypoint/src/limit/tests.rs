@@ -6,7 +6,7 @@ use super::client_key::{ClientKey, Who};
 use super::rate::{Nanos, Rate, Wait};
 use super::{KeyedBuckets, Limiter, Order, Refused, Room};
 use ahash::RandomState;
-use fairway_config::model::{Limit, LimitKeyPart};
+use fairway_config::model::{Limit, LimitKeyPart, SpiffeId};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -218,7 +218,13 @@ fn a_key_is_what_tells_clients_apart_and_nothing_else() {
     assert_eq!(by_address(Some("192.0.2.1")), by_address(Some("::ffff:192.0.2.1")));
     assert_ne!(by_address(Some("192.0.2.1")), by_address(Some("192.0.2.2")));
     assert_eq!(by_address(Some("2001:db8::1")), by_address(Some("2001:db8::ffff:2")), "one network of IPv6");
+    assert_eq!(
+        by_address(Some("2001:db8::1")),
+        by_address(Some("2001:db8::8000:0:0:1")),
+        "all of its 64 bits"
+    );
     assert_ne!(by_address(Some("2001:db8::1")), by_address(Some("2001:db8:0:1::1")));
+    assert_ne!(by_address(Some("2001:db8::1")), by_address(Some("a001:db8::1")));
     assert_ne!(by_address(Some("0.0.0.0")), by_address(None));
 
     let (k, l) = (HeaderName::from_static("k"), HeaderName::from_static("l"));
@@ -240,6 +246,130 @@ fn a_key_is_what_tells_clients_apart_and_nothing_else() {
     let by_k = |lines: &[(&'static str, &str)]| key(&[LimitKeyPart::Header(k.clone())], None, lines);
     assert_eq!(by_k(&[("k", "a"), ("k", "b")]), by_k(&[("k", "a,b")]), "lines are one value");
     assert_ne!(by_k(&[("k", "a"), ("k", "b")]), by_k(&[("k", "b"), ("k", "a")]));
+    assert_ne!(by_k(&[("k", "a"), ("k", "b")]), by_k(&[("k", "ab")]));
+
+    let headers = headers(&[]);
+    let by_identity = |identity: Option<&str>| {
+        let identity: Option<SpiffeId> = identity.map(|it| it.parse().unwrap());
+        let who = Who { address: None, identity: identity.as_ref(), headers: &headers };
+        ClientKey::of(&[LimitKeyPart::Identity], &who, &hashes)
+    };
+    let (one, two) = ("spiffe://mesh/ns/a/sa/b", "spiffe://mesh/ns/a/sa/c");
+    assert_eq!(by_identity(Some(one)), by_identity(Some(one)));
+    assert_ne!(by_identity(Some(one)), by_identity(Some(two)));
+    assert_ne!(by_identity(Some(one)), by_identity(None));
+    // What is not there is something all the same: the parts behind it do not take its place.
+    let parts = |it: &[LimitKeyPart]| ClientKey::of(it, &who(&headers), &hashes);
+    let (address, identity) = (LimitKeyPart::ClientAddress, LimitKeyPart::Identity);
+    assert_ne!(parts(&[address.clone()]), parts(&[]));
+    assert_ne!(parts(&[identity.clone()]), parts(&[]));
+    assert_ne!(parts(&[identity, address]), parts(&[LimitKeyPart::Header(k)]));
+}
+
+#[test]
+fn no_client_has_the_key_that_stands_for_nobody() {
+    assert_eq!(ClientKey::from_raw(0), None);
+    assert_eq!(ClientKey::from_raw(1).map(ClientKey::get), Some(1));
+}
+
+#[test]
+fn what_is_told_is_the_limit_as_it_is_written_and_how_long_to_wait() {
+    const YEAR: u64 = 365 * 24 * 3600;
+    for (requests, per, wait, seconds) in [
+        (5, Duration::from_secs(60), 12, 60),
+        (7, Duration::from_secs(60), 9, 60),
+        (1, Duration::from_millis(100), 1, 1),
+        (1, Duration::from_millis(1500), 2, 1),
+        (3, Duration::from_secs(3 * 3600), 3600, 3 * 3600),
+        (1, Duration::from_secs(140 * YEAR), u32::MAX, u32::MAX),
+    ] {
+        let written = limit(requests, per, 1, vec![]);
+        let limiter = Limiter::new(&written, &Room::default());
+        assert_eq!(limiter.take(None, at(SECOND)), Ok(()));
+        let expected = Refused { wait, requests: count(requests), seconds };
+        assert_eq!(limiter.take(None, at(SECOND)), Err(expected), "{requests} in {per:?}");
+        assert_eq!(limiter.check(None, at(SECOND)), Err(expected), "{requests} in {per:?}");
+        assert_eq!((limiter.requests(), limiter.per(), limiter.burst()), (written.requests, per, count(1)));
+    }
+}
+
+#[test]
+fn what_was_counted_holds_for_a_limit_of_the_same_rate_burst_and_key() {
+    let header = |name| LimitKeyPart::Header(HeaderName::from_static(name));
+    let minute = Duration::from_secs(60);
+    let limiter = Limiter::new(&limit(5, minute, 10, vec![header("k")]), &Room::default());
+    assert_eq!(limiter.key(), [header("k")]);
+    for (other, is_same) in [
+        (limit(5, minute, 10, vec![header("k")]), true),
+        (Limit { matches: Some(vec![]), ..limit(5, minute, 10, vec![header("k")]) }, true),
+        (limit(6, minute, 10, vec![header("k")]), false),
+        (limit(5, minute * 2, 10, vec![header("k")]), false),
+        (limit(5, minute, 11, vec![header("k")]), false),
+        (limit(5, minute, 10, vec![header("l")]), false),
+        (limit(5, minute, 10, vec![header("k"), header("k")]), false),
+        (limit(5, minute, 10, vec![]), false),
+        // The same rate, written in another way, is another limit: clients are told another one.
+        (limit(10, minute * 2, 10, vec![header("k")]), false),
+    ] {
+        assert_eq!(limiter.counts_as(&other), is_same, "{other:?}");
+    }
+}
+
+#[test]
+fn where_all_are_counted_together_no_memory_is_taken_and_nothing_moves() {
+    let (full, other) = (Room::of(0), Room::default());
+    let together = Limiter::new(&limit(1, Duration::from_secs(1), 1, vec![]), &full);
+    assert!(together.is_in(&other) && together.is_reserved() && !together.has_grown());
+    assert!(together.anew_in(&other).is_none());
+    let apart = Limiter::new(&limit(1, Duration::from_secs(1), 1, vec![LimitKeyPart::ClientAddress]), &full);
+    assert!(apart.is_in(&full) && !apart.is_in(&other) && !apart.is_reserved());
+    let headers = HeaderMap::new();
+    assert!(ask(&apart, &headers, at(SECOND)).is_ok());
+    // Whoever is not told apart is counted with all others.
+    assert!(apart.check(None, at(SECOND)).is_err() && apart.take(None, at(SECOND)).is_err());
+    assert!(apart.check(None, at(2 * SECOND)).is_ok());
+    let moved = apart.anew_in(&other).unwrap();
+    moved.take_over(&apart);
+    assert!(
+        moved.is_in(&other)
+            && moved.is_reserved()
+            && moved.counts_as(&limit(1, Duration::from_secs(1), 1, vec![LimitKeyPart::ClientAddress]))
+    );
+    // It was counted with all others, which does not move.
+    assert!(ask(&moved, &headers, at(SECOND)).is_ok());
+    let again = moved.anew_in(&full).unwrap();
+    assert!(!again.is_reserved());
+    let third = moved.anew_in(&Room::default()).unwrap();
+    third.take_over(&moved);
+    assert!(ask(&third, &headers, at(SECOND)).is_err(), "the key of a client is the same there");
+}
+
+#[test]
+fn moments_and_rates_have_an_end_that_leaves_sums_their_room() {
+    const FURTHEST: u64 = 1 << 62;
+    assert_eq!(at(u64::MAX).get(), FURTHEST);
+    assert_eq!(Nanos::after(Duration::MAX).get(), FURTHEST);
+    assert_eq!(Nanos::from_raw(u64::MAX).get(), FURTHEST);
+    assert_eq!((at(FURTHEST - 1).get(), Nanos::from_raw(7).get()), (FURTHEST - 1, 7));
+    // No time at all is still a time: a limit does not vanish.
+    let at_once = Rate::new(count(5), Duration::ZERO, count(2));
+    assert_eq!(at_once, Rate::new(count(1), Duration::from_nanos(1), count(2)));
+    let slowest = Rate::new(count(1), Duration::MAX, count(u32::MAX));
+    assert_eq!(slowest.begin(at(u64::MAX)), 2 * FURTHEST);
+    assert!(slowest.admit(0, at(u64::MAX)).is_ok() && slowest.admit(2 * FURTHEST, at(u64::MAX)).is_err());
+    // What is not a whole number of nanoseconds is rounded up.
+    let rounded = Rate::new(count(3), Duration::from_nanos(10), count(1));
+    assert_eq!(rounded, Rate::new(count(1), Duration::from_nanos(4), count(1)));
+}
+
+#[test]
+fn a_full_bucket_is_begun_as_it_would_be_decided() {
+    for (requests, per, burst) in [(1, 1, 1), (3, 10, 1), (7, 60_000_000_000, 5), (1, u64::MAX, u32::MAX)] {
+        let rate = Rate::new(count(requests), Duration::from_nanos(per), count(burst));
+        for now in [0, 1, SECOND, u64::MAX] {
+            assert_eq!(rate.admit(0, at(now)), Ok(rate.begin(at(now))), "{rate:?} {now}");
+        }
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) struct RequestSource<'a> {
 }
 
 /// Policies that one request is checked against, at one step of the pipeline.
-pub(super) struct PolicyCheck<'a, 't, E: Execution<'t>> {
+pub(crate) struct PolicyCheck<'a, 't, E: Execution<'t>> {
     pub execution: &'a E,
     pub tables: &'t Tables,
     pub policies: PolicySet<'t>,
@@ -239,7 +239,7 @@ impl<'a> RequestSource<'a> {
 // === impl PolicyCheck ===
 
 impl<'a, 't, E: Execution<'t>> PolicyCheck<'a, 't, E> {
-    pub(super) fn new(
+    pub(crate) fn new(
         execution: &'a E,
         tables: &'t Tables,
         policies: PolicySet<'t>,
@@ -283,7 +283,7 @@ impl<'a, 't, E: Execution<'t>> PolicyCheck<'a, 't, E> {
 
     /// The first two steps by the listener, before its filters see a request. What the rule names is not known yet, and the listener judges
     /// again what the filters make of the request: what policies only observe is counted there.
-    pub(super) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
+    pub(crate) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
         self.take(Step::CountByAddress, parts)?;
         if !self.policies.judges() {
             return Ok(());

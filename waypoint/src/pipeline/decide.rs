@@ -10,7 +10,7 @@ use super::listener_filters::{self, Entrance};
 use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
 use super::{Origin, Reason, forwarding};
-use crate::route::hop::Passed;
+use crate::route::hop::Hops;
 use crate::route::{RequestHead, RuleEntry, select};
 use crate::stage::{MatchedRule, Mirrors, RequestAttributes, StageResponse};
 use crate::upstream::cluster::Cluster;
@@ -117,7 +117,7 @@ pub(crate) async fn decide<'t, E: Execution<'t>>(
     let deadline = execution.deadline(started, rule.rule().timeouts.request);
 
     // Taken before the stages, so that none of them can take out or forge a mark.
-    let passed = Passed::take(&mut parts.headers);
+    let passed = Hops::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), execution.rng());
     let policies = PolicySet { rule: Guards::Rule(rule.rule()), ..entry(listener) };
     let attributes = RequestAttributes {

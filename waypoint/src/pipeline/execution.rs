@@ -8,7 +8,7 @@ use super::sender::Sender;
 use super::target::RouteTarget;
 use super::{Origin, Reason};
 use crate::connection::Order;
-use crate::route::hop::{Hop, Passed};
+use crate::route::hop::{Hop, Hops};
 use crate::route::{ChosenBackend, RouteTable, RuleEntry};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Callout;
@@ -85,7 +85,7 @@ pub(crate) struct CalloutPlace<'a> {
     /// The certificate for backends that ask for one.
     pub shown: Option<&'a CertificateKey>,
     /// The rules that the request has passed.
-    pub passed: &'a Passed,
+    pub passed: &'a Hops,
     /// The rule that it is at.
     pub hop: &'a Hop,
 }

@@ -7,7 +7,7 @@ use super::execution::{CalloutPlace, Execution, Notes};
 use super::stage_chain::{StageChain, StageContext};
 use crate::reason::Reason;
 use crate::route::ListenerFilters;
-use crate::route::hop::Passed;
+use crate::route::hop::Hops;
 use crate::stage::RequestAttributes;
 use crate::worker::Serving;
 use fairway_config::model::CertificateKey;
@@ -45,7 +45,7 @@ pub(super) async fn pass<'t, E: Execution<'t>>(
         PolicyCheck::new(execution, &serving.tables, policies, source, notes).admit(parts)?;
     }
     // Taken before the filters, so that none of them can take out or forge a mark.
-    let passed = Passed::take(&mut parts.headers);
+    let passed = Hops::take(&mut parts.headers);
     let (original, host) = (parts.uri.clone(), parts.headers.get(HOST).cloned());
     let attributes = RequestAttributes {
         client_address: execution.caller().address,

@@ -172,7 +172,7 @@ impl<'t> AddressLookup<'t> {
 
 impl<'c> Sender<'c> {
     /// The client of a connection.
-    pub(super) fn of_connection(client: &'c Rc<Client>) -> Self {
+    pub(crate) fn of_connection(client: &'c Rc<Client>) -> Self {
         Self { client, listener: None, found: None }
     }
 

@@ -26,7 +26,7 @@ pub struct Hop(HeaderValue);
 
 /// The marks that a request came with.
 #[derive(Clone, Debug)]
-pub struct Passed(Result<Option<HeaderValue>, Looped>);
+pub struct Hops(Result<Option<HeaderValue>, Looped>);
 
 /// The request has passed the rule before, or too many rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +62,9 @@ fn mixed(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
-// === impl Passed ===
+// === impl Hops ===
 
-impl Passed {
+impl Hops {
     /// Takes the marks out of a request.
     pub fn take(headers: &mut HeaderMap) -> Self {
         let mut marks = headers.get_all(VIA).iter();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn pass(headers: &mut HeaderMap, hop: &Hop) -> Result<(), Looped> {
-        let passed = Passed::take(headers);
+        let passed = Hops::take(headers);
         passed.check(hop)?;
         passed.put(headers, hop);
         Ok(())

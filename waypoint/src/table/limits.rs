@@ -6,6 +6,7 @@ mod tests;
 
 use super::Shared;
 use crate::limit::{Limiter, Room, Rooms};
+use ahash::HashMap;
 use fairway_config::Snapshot;
 use fairway_config::model::{Limit, LimitKeyPart, Limits, RateLimit, RateLimitKey, ResourceKey};
 use fairway_policy::{Action, Attributes, Mode, Rule};
@@ -97,16 +98,43 @@ impl LimitTable {
             let compiled = LimitsOfTarget::new(new, &key, before, &room, telemetry);
             targets.insert(key, Arc::new(compiled));
         }
-        // What a namespace has beyond its room moves to a new one.
-        for (key, target) in targets {
-            let (before, now) = (self.rooms.of(key.namespace()), next.rooms.of(key.namespace()));
-            if let (Some(before), Some(now)) = (before, now)
-                && !before.is(now)
-            {
-                *target = Arc::new(target.moved_to(now));
+        // Who has taken the room of a limit that was made since makes room for it.
+        next.rooms = next.rooms.renewed(&crowded(targets));
+        let mut moved = Vec::new();
+        for (key, target) in targets.iter_mut() {
+            if let Some(room) = next.rooms.of(key.namespace()) {
+                move_to(room, target, &mut moved);
             }
         }
+        // First each of them has its place, and then what is left goes to what they have counted.
+        moved.iter().for_each(|(before, now)| now.take_over(before));
         next
+    }
+}
+
+/// Namespaces of which a limit has no memory, because others have grown.
+fn crowded(targets: &HashMap<RateLimitKey, Arc<LimitsOfTarget>>) -> BTreeSet<&str> {
+    let namespaces = |is: fn(&Limiter) -> bool| -> BTreeSet<&str> {
+        let fit = targets.iter().filter(|(_, it)| it.kept().iter().any(|it| is(&it.limiter)));
+        fit.map(|(key, _)| key.namespace()).collect()
+    };
+    let lacking = namespaces(|it| !it.is_reserved());
+    if lacking.is_empty() {
+        return lacking;
+    }
+    &lacking & &namespaces(Limiter::has_grown)
+}
+
+/// Moves the limits of a target to a room where they are not yet. Says which ones that are, before and now.
+fn move_to(room: &Room, target: &mut Arc<LimitsOfTarget>, moved: &mut Vec<(Arc<Limiter>, Arc<Limiter>)>) {
+    if target.kept().iter().all(|it| it.limiter.is_in(room)) {
+        return;
+    }
+    let (Counting::Closed(counted) | Counting::Each(counted)) = &mut Arc::make_mut(target).counting;
+    for it in counted.iter_mut().filter(|it| !it.limiter.is_in(room)) {
+        if let Some(now) = it.limiter.anew_in(room).map(Arc::new) {
+            moved.push((std::mem::replace(&mut it.limiter, now.clone()), now));
+        }
     }
 }
 
@@ -170,18 +198,6 @@ impl LimitsOfTarget {
     fn kept(&self) -> &[Counted] {
         let (Counting::Closed(counted) | Counting::Each(counted)) = &self.counting;
         counted
-    }
-
-    /// The same in another room.
-    fn moved_to(&self, room: &Room) -> Self {
-        let mut moved = self.clone();
-        let (Counting::Closed(counted) | Counting::Each(counted)) = &mut moved.counting;
-        for it in counted {
-            if let Some(limiter) = it.limiter.moved_to(room) {
-                it.limiter = Arc::new(limiter);
-            }
-        }
-        moved
     }
 }
 

@@ -4,8 +4,10 @@
 //! Without sockets nothing depends on the kernel: under paused time a test waits for nothing, and what a request costs can be
 //! counted exactly.
 
+mod admission;
 mod resources;
 
+pub use admission::Admission;
 pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
 
 use crate::connection::ConnectionState;

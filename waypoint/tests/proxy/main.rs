@@ -36,6 +36,7 @@ mod tls;
 mod trace_context;
 mod trailers;
 mod tries;
+mod undecidable;
 mod unprocessed;
 mod upgrades;
 mod versions;

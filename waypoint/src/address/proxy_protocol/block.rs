@@ -5,8 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of the part that every header has.
 pub(super) const FIXED: usize = 16;
-/// Bytes that are looked at: with two addresses of IPv6 and two ports.
-pub(super) const KEPT: usize = FIXED + OF_V6;
 
 const OF_V4: usize = 12;
 const OF_V6: usize = 36;

@@ -30,28 +30,67 @@ fn beyond_the_places_nobody_is_locked_out_and_who_has_asked_most_goes_last() {
     assert_eq!(room.used(), 0);
 }
 
+/// Bytes of the first level, which every limit has.
+const FIRST: usize = 64 * 128;
+
 #[test]
-fn memory_is_taken_when_the_first_client_comes_and_never_beyond_the_room() {
+fn the_first_memory_is_reserved_and_more_is_taken_when_clients_come_and_never_beyond_the_room() {
     let hashes = RandomState::new();
     let rate = Rate::new(count(1), Duration::from_secs(3600), count(1));
     for (bytes, first, most) in [
-        (usize::MAX, 64 * 128, ALL_LEVELS),
-        (ALL_LEVELS - 1, 64 * 128, (64 + 512) * 128),
-        (64 * 128, 64 * 128, 64 * 128),
-        (64 * 128 - 1, 0, 0),
+        (usize::MAX, FIRST, ALL_LEVELS),
+        (ALL_LEVELS, FIRST, ALL_LEVELS),
+        (ALL_LEVELS - 1, FIRST, (64 + 512) * 128),
+        ((64 + 512) * 128, FIRST, (64 + 512) * 128),
+        ((64 + 512) * 128 - 1, FIRST, FIRST),
+        (FIRST, FIRST, FIRST),
+        (FIRST - 1, 0, 0),
     ] {
         let room = Room::of(bytes);
         let buckets = KeyedBuckets::new(room.clone());
-        assert_eq!(room.used(), 0, "{bytes}");
-        assert!(buckets.check(client(&hashes, 0), rate, at(1)).is_ok() && room.used() == 0, "{bytes}");
+        assert_eq!(room.used(), first, "{bytes}");
+        assert!(buckets.check(client(&hashes, 0), rate, at(1)).is_ok());
         assert!(buckets.take(client(&hashes, 0), rate, at(1)).is_ok());
         assert_eq!(room.used(), first, "{bytes}");
         let passed =
             (1..100_000).filter(|it| buckets.take(client(&hashes, *it), rate, at(1 + it)).is_ok()).count();
         assert_eq!(room.used(), most, "{bytes}");
+        assert_eq!((buckets.is_reserved(), buckets.has_grown()), (first > 0, most > FIRST), "{bytes}");
         // Without any room all are counted in one bucket: a limit stays a limit.
         assert_eq!(passed, if most == 0 { 0 } else { 99_999 }, "{bytes}");
+        drop(buckets);
+        assert_eq!(room.used(), 0, "{bytes}");
     }
+}
+
+#[test]
+fn a_limit_that_was_made_in_time_tells_clients_apart_however_others_grow() {
+    let hashes = RandomState::new();
+    let rate = Rate::new(count(1), Duration::from_secs(3600), count(1));
+    let room = Room::of((64 + 512) * 128);
+    let (greedy, unused) = (KeyedBuckets::new(room.clone()), KeyedBuckets::new(room.clone()));
+    let take = |of: &KeyedBuckets, clients| {
+        (0..clients).filter(|it| of.take(client(&hashes, *it), rate, at(1 + it)).is_ok()).count()
+    };
+    assert_eq!(take(&greedy, 20_000), 20_000);
+    assert!(!greedy.has_grown());
+    // So few that no set has more of them than places.
+    assert_eq!(take(&unused, 30), 30);
+    assert_eq!(take(&unused, 30), 0, "each has a bucket of its own");
+    // Who finds none when it is made has one as soon as there is one.
+    let full = Room::of(FIRST);
+    let (first, late) = (KeyedBuckets::new(full.clone()), KeyedBuckets::new(full.clone()));
+    assert_eq!((take(&late, 30), late.is_reserved()), (1, false), "all are counted in one bucket");
+    drop(first);
+    assert_eq!((take(&late, 30), late.is_reserved(), full.used()), (30, true, FIRST));
+    drop(late);
+    assert_eq!(full.used(), 0);
+}
+
+fn moved(buckets: &KeyedBuckets, room: &Room) -> KeyedBuckets {
+    let moved = KeyedBuckets::new(room.clone());
+    moved.take_over(buckets);
+    moved
 }
 
 #[test]
@@ -61,18 +100,80 @@ fn who_moves_to_another_room_keeps_what_was_counted() {
     for (clients, bytes, kept) in [
         (300, usize::MAX, 300..=300),
         (20_000, usize::MAX, 19_900..=20_000),
-        (20_000, 64 * 128, 400..=448),
+        (20_000, FIRST, 400..=448),
         (300, 0, 0..=0),
     ] {
         let buckets = KeyedBuckets::new(Room::of(usize::MAX));
         assert!((0..clients).all(|it| buckets.take(client(&hashes, it), rate, at(1 + it)).is_ok()));
-        let moved = buckets.copied_to(Room::of(bytes));
+        let moved = moved(&buckets, &Room::of(bytes));
         drop(buckets);
         let refused = (0..clients)
             .filter(|it| moved.check(client(&hashes, *it), rate, at(clients + 1)).is_err())
             .count();
         assert!(kept.contains(&refused), "{clients} {bytes}: {refused}");
     }
+}
+
+#[test]
+fn a_smaller_room_keeps_those_who_have_asked_most() {
+    let hashes = RandomState::new();
+    let rate = Rate::new(count(1), Duration::from_secs(3600), count(5));
+    let buckets = KeyedBuckets::new(Room::of(usize::MAX));
+    // In turn one to five requests each; so many clients that there are more than seven of each kind in every set.
+    for it in 0..10_000 {
+        for _ in 0..=it % 5 {
+            assert!(buckets.take(client(&hashes, it), rate, at(1 + it)).is_ok());
+        }
+    }
+    let moved = moved(&buckets, &Room::of(FIRST));
+    let left = |it| (0..5).take_while(|_| moved.take(client(&hashes, it), rate, at(10_001)).is_ok()).count();
+    let limited =
+        (0..10_000).filter(|it| moved.check(client(&hashes, *it), rate, at(10_001)).is_err()).count();
+    assert_eq!(limited, 448, "every place is one of a client that is limited");
+    // Those that have asked less begin anew.
+    assert_eq!(left(0), 5);
+}
+
+#[test]
+fn who_is_idle_moves_nowhere() {
+    let hashes = RandomState::new();
+    let rate = Rate::new(count(1), Duration::from_secs(1), count(1));
+    let buckets = KeyedBuckets::new(Room::of(usize::MAX));
+    assert!((0..20_000).all(|it| buckets.take(client(&hashes, it), rate, at(1 + it)).is_ok()));
+    assert!(buckets.take(client(&hashes, 20_000), rate, at(2 * SECOND)).is_ok());
+    let room = Room::of(usize::MAX);
+    let moved = moved(&buckets, &room);
+    assert_eq!(room.used(), FIRST, "nobody needs more");
+    assert!(moved.check(client(&hashes, 20_000), rate, at(2 * SECOND)).is_err());
+    // A moment that was long ago is not gone back to.
+    assert!(moved.take(client(&hashes, 20_001), rate, at(SECOND)).is_ok());
+    assert!(moved.take(client(&hashes, 20_001), rate, at(3 * SECOND - 1)).is_err());
+}
+
+#[test]
+fn the_first_moment_is_one_like_any_other() {
+    let (hashes, room) = (RandomState::new(), Room::default());
+    let buckets = KeyedBuckets::new(room.clone());
+    let rate = Rate::new(count(1), Duration::from_secs(1), count(1));
+    for number in 0..10 {
+        assert!(buckets.take(client(&hashes, number), rate, at(0)).is_ok());
+        assert!(buckets.take(client(&hashes, number), rate, at(0)).is_err());
+    }
+    assert_eq!(room.used(), FIRST, "whose place is nobody's is free");
+}
+
+#[test]
+fn there_is_room_for_as_many_clients_as_is_told_to_users() {
+    assert_eq!(KeyedBuckets::PLACES, 61_376);
+    // Of so many that each set is full, so many have a place.
+    let hashes = RandomState::new();
+    let rate = Rate::new(count(1), Duration::from_secs(3600), count(1));
+    let buckets = KeyedBuckets::new(Room::default());
+    for it in 0..400_000 {
+        assert!(buckets.take(client(&hashes, it), rate, at(1 + it)).is_ok());
+    }
+    let limited = (0..400_000).filter(|it| buckets.check(client(&hashes, *it), rate, at(1)).is_err()).count();
+    assert_eq!(limited, 61_376);
 }
 
 #[test]
@@ -86,7 +187,7 @@ fn an_idle_client_takes_no_place() {
             "{number}"
         );
     }
-    assert_eq!(room.used(), 64 * 128, "one place for each that is not full is enough");
+    assert_eq!(room.used(), FIRST, "one place for each that is not full is enough");
 }
 
 #[test]
@@ -149,7 +250,7 @@ fn workers_that_meet_a_new_client_at_once_give_it_one_bucket() {
 fn places_that_change_hands_all_the_time_leave_who_has_asked_most_his() {
     // So few places that clients drive each other out.
     let hashes = RandomState::new();
-    let buckets = KeyedBuckets::new(Room::of(64 * 128));
+    let buckets = KeyedBuckets::new(Room::of(FIRST));
     let rate = Rate::new(count(1), Duration::from_secs(3600), count(5));
     let heavy = client(&hashes, u64::MAX);
     assert!((0..5).all(|_| buckets.take(heavy, rate, at(1)).is_ok()));

@@ -1,5 +1,6 @@
 //! Requests of listeners with filters, through a proxy in memory, under paused time.
 
+use super::keep_host;
 use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule};
 use crate::stage::testing::WAITS;
 use crate::testing::{MemoryProxy, backend, endpoint, redirect, set};
@@ -8,7 +9,8 @@ use fairway_config::model::{
     ListenerProtocol, PathModifier, RateLimit, Resource, Route, Rule, Unresolved, UrlRewrite,
 };
 use fairway_policy::{Action, Authorization, Condition, Mode, PathMatch, Rule as PolicyRule};
-use http::HeaderName;
+use http::header::HOST;
+use http::{HeaderName, HeaderValue};
 use std::cell::RefCell;
 use std::io;
 use std::num::NonZeroU32;
@@ -411,4 +413,25 @@ fn a_proxy_refuses_filters_that_cannot_stand_at_a_listener() {
         assert!(refused.contains("only for HTTP and HTTPS"), "{refused}");
         with(vec![asks("auth")], ListenerProtocol::Http).unwrap();
     });
+}
+
+#[test]
+fn whatever_a_filter_makes_of_the_host_the_one_that_came_stays() {
+    for (came, target, made, left) in [
+        (Some("a.ex"), "/x?y", Some("b.ex"), "/x?y"),
+        (Some("a.ex"), "/x", None, "/x"),
+        (None, "/x", Some("b.ex"), "/x"),
+        (None, "/x", None, "/x"),
+        (Some("a.ex"), "http://b.ex/x?y", Some("a.ex"), "/x?y"),
+        (None, "http://b.ex/x", None, "/x"),
+        // A target that is an authority and nothing else.
+        (Some("a.ex"), "b.ex:443", Some("a.ex"), "/"),
+        (Some("a.ex"), "*", Some("b.ex"), "*"),
+    ] {
+        let (mut parts, ()) = http::Request::builder().uri(target).body(()).unwrap().into_parts();
+        parts.headers.extend(made.map(|it| (HOST, HeaderValue::from_static(it))));
+        keep_host(&mut parts, came.map(HeaderValue::from_static));
+        assert_eq!(parts.headers.get_all(HOST).iter().collect::<Vec<_>>(), Vec::from_iter(came), "{target}");
+        assert_eq!(parts.uri.to_string(), left, "{target}");
+    }
 }

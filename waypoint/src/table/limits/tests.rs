@@ -101,6 +101,34 @@ fn what_is_counted_stays_when_namespaces_come_and_go() {
     assert_eq!(world.pass("a/p@HTTPRoute/r", 0..1000), 0);
 }
 
+#[test]
+fn a_limit_that_comes_to_a_namespace_which_has_filled_its_room_tells_clients_apart() {
+    let mut world = World::new();
+    let loud: Vec<String> = (0..20).map(|it| format!("a/p{it}@HTTPRoute/r")).collect();
+    let mut all: Vec<Resource> = loud.iter().map(|it| limits(it)).collect();
+    all.push(limits("a/unused@HTTPRoute/r"));
+    world.apply(all, vec![]);
+    for name in &loud {
+        assert_eq!(world.pass(name, 0..20_000), 20_000);
+    }
+    let used = world.tables.limits().rooms.of("a").map_or(0, Room::used);
+    assert!(used > 15 << 20, "the largest level does not fit any more: {used}");
+    // Together these do not fit either.
+    let small: Vec<String> = (0..200).map(|it| format!("a/q{it}@HTTPRoute/r")).collect();
+    world.apply(small.iter().map(|it| limits(it)).collect(), vec![]);
+    for name in small.iter().map(String::as_str).chain(["a/unused@HTTPRoute/r"]) {
+        assert_eq!(world.pass(name, 0..30), 30, "{name}");
+        assert_eq!(world.pass(name, 0..30), 0, "{name}: each of its clients has a bucket of its own");
+    }
+    let kept: usize = loud.iter().map(|it| 20_000 - world.pass(it, 0..20_000)).sum();
+    assert!(kept > 200_000, "what there is room for stays: {kept}");
+    assert!(world.tables.limits().rooms.of("a").unwrap().used() <= 16 << 20);
+    // Where there is nothing to be had nothing moves.
+    let before = world.tables.limits().rooms.of("a").unwrap().clone();
+    world.apply(vec![limits("b/p@HTTPRoute/r")], vec![]);
+    assert!(world.tables.limits().rooms.of("a").unwrap().is(&before));
+}
+
 /// The one port of a Service that a limit is for.
 fn service(name: &str) -> Vec<Resource> {
     let key = format!("shop/{name}:80");

@@ -3,7 +3,9 @@
 use super::fixtures::{
     Mesh, VIP, assert_answered_by, bound_to_service, fronted, greeter, named, say_and_listen, shouter,
 };
+use super::support::wire::LONG;
 use super::support::*;
+use crate::undecidable::{GREETING, greeter as server_that_greets, guards};
 use fairway_config::Delta;
 use fairway_config::model::{AppProtocol, Attachment, Audience, L4Kind, Resource};
 use fairway_hbone::{ConnectRequest, Routing};
@@ -102,4 +104,41 @@ async fn a_tcp_route_of_a_service_applies_to_its_own_audience() {
         ],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_a_tunnel_do_not_reach_a_service_that_only_requests_can_be_judged_for() {
+    for protocol in [AppProtocol::Tcp, AppProtocol::Unspecified] {
+        for (guard, passes) in guards() {
+            let what = format!("{protocol:?} {guard:?}");
+            let server = server_that_greets().await;
+            let mut resources = guard.service(protocol, server.address);
+            resources.push(Resource::Service(Arc::new(fronted(protocol))));
+            let mesh = Mesh::start(resources).await;
+            LocalSet::new()
+                .run_until(async {
+                    let by = mesh.authority.identity("shop", "a");
+                    let to = ConnectRequest::to(SocketAddr::new(VIP, 80));
+                    // The reset may come before the answer to the request for the tunnel.
+                    let asking = async {
+                        let mut tunnel = mesh.open(&by, &to).await.map_err(|error| error.to_string())?;
+                        let mut said = [0; GREETING.len()];
+                        let written = tunnel.write_all(b"\x16\x03 not http").await;
+                        written.map_err(|error| error.to_string())?;
+                        tunnel.read_exact(&mut said).await.map_err(|error| error.to_string())?;
+                        Ok::<_, String>(said)
+                    };
+                    let heard = tokio::time::timeout(LONG, asking).await.expect("an end in time");
+                    if passes {
+                        assert_eq!(heard.as_ref().map(|it| &it[..]), Ok(GREETING.as_bytes()), "{what}");
+                        return;
+                    }
+                    assert!(heard.is_err(), "{what}: {heard:?}");
+                    let counted = "fairway_streams_refused_total{reason=\"denied\"} 1";
+                    wait_for(|| mesh.proxy.scrape().contains(counted)).await;
+                    assert_eq!(server.connections(), 0, "{what}");
+                })
+                .await;
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Connections of which only the bytes are known: TCP, TLS that goes on as it is, datagrams.
 
 use super::super::super::guards::Guards;
+use super::super::super::limits::are_closed;
 use super::super::{PolicySet, RequestSource};
 use super::{listener, policy};
 use crate::table::Tables;
@@ -92,6 +93,10 @@ fn bytes_pass_no_limit_that_may_be_about_them() {
                 };
                 assert_eq!(set(&known).lets_bytes_pass(&tables, source), passes, "{level} {mode:?} {what:?}");
                 assert!(!set(&unknown).lets_bytes_pass(&tables, source), "{level}: what is not known closes");
+                // What closes holds for copies of requests too, which take no place.
+                let is_closed = mode == Mode::Enforce && matches!(what, Limits::Closed);
+                assert_eq!(are_closed(&tables, set(&known)), is_closed, "{level} {mode:?} {what:?}");
+                assert!(are_closed(&tables, set(&unknown)), "{level}");
             }
         }
     }
