@@ -260,7 +260,11 @@ fn pods_that_are_not_captured_are_named_with_the_reason() {
         (Some(("False", "OptedOut")), "warning", "opted out"),
         (Some(("False", "HostNetwork")), "warning", "its node's network"),
         (Some(("False", "Capturing")), "warning", "about to be"),
-        (Some(("False", "NotCaptured")), "error", "can reach no other pod: because"),
+        (
+            Some(("False", "NotCaptured")),
+            "error",
+            "can reach no other pod: the capture rules cannot be loaded",
+        ),
         (None, "error", "no ztunnel has reported"),
     ] {
         let snapshot = installed(vec![meshed(), pod("shop", "a", json!({}), captured)]);

@@ -347,7 +347,7 @@ fn a_listener_set_does_not_say_for_other_tenants_how_their_connections_begin() {
     world.expect("ListenerSet a/ls", "listener z: Programmed=False/Invalid");
     world.expect("ListenerSet b/ls", "listener x: Programmed=True/Programmed");
     let message = world.message_of("ListenerSet a/ls", "listener z", "Programmed");
-    assert!(message.contains("begin as listener edge/public/b/ls/x has it"), "{message}");
+    assert!(message.contains("listener edge/public/b/ls/x is on the same port"), "{message}");
     world.expect("ClientPolicy a/p", "ancestor ListenerSet a/ls section z: Accepted=False/Invalid");
     // The same where the other one says so.
     world.add(&policy("b", "p", 1, of_set, CONNECTION));

@@ -286,12 +286,12 @@ spec: { autoscaling: { minReplicas: 2, maxReplicas: 5 } }
     let message = |world: &World| {
         world.message_of("RateLimitPolicy edge/p", "ancestor Gateway edge/public", "Accepted")
     };
-    let one = "the limit is per replica: one counts, and lets pass up to \
+    let one = "The limit is per replica: one counts, and lets pass up to \
                100 requests per Minute for each value of header x-customer and client address (each), 3 requests per Second (limit 1)";
     assert!(message(&world).contains(one), "{}", message(&world));
     let named = "infrastructure: { parametersRef: { group: fairway.dev, kind: GatewayParameters, name: five } }\n  listeners:";
     world.add(&format!("{}{parameters}", GATEWAY.replacen("listeners:", named, 1)));
-    let five = "the limit is per replica: each of 5 counts by itself, and together they let pass up to \
+    let five = "The limit is per replica: each of 5 counts by itself, and together they let pass up to \
                 500 requests per Minute for each value of header x-customer and client address (each), 15 requests per Second (limit 1)";
     assert!(message(&world).contains(five), "{}", message(&world));
 }

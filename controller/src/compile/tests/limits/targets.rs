@@ -99,13 +99,13 @@ fn a_service_is_limited_where_requests_are_seen_and_closed_where_they_are_not() 
     let accepted = "Accepted=True/Accepted";
     for (of_80, of_81, spec, expected, says) in [
         (http, http, TEN.to_owned(), accepted, ""),
-        ("", http, TEN.to_owned(), accepted, "what is not HTTP is refused at ports without appProtocol: 80"),
+        ("", http, TEN.to_owned(), accepted, "What is not HTTP is refused at ports without appProtocol: 80"),
         (
             http,
             tcp,
             TEN.to_owned(),
             accepted,
-            "only bytes are seen at these ports, so connections to them are refused: 81",
+            "Only bytes are seen at these ports, so connections to them are refused: 81",
         ),
         (http, tcp, about(80), accepted, ""),
         (
