@@ -6,6 +6,7 @@ use super::schema;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Kind, Object, ObjectRef, Unread};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Of a policy that cannot be read its targets, and of a route its parents, hostnames and matches, as far as these can be read. Compiling
 /// closes what the policy names, and answers the route's requests with an error: they must not fall to a wider rule.

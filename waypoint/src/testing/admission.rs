@@ -62,8 +62,8 @@ impl MemoryProxy {
 impl Admission {
     /// Whether a request of a client is let in.
     pub fn admit(&mut self, client: IpAddr, parts: &Parts) -> bool {
-        let Self { client, serving, listener, exchange } = self;
-        let sender = Sender::of_connection(client);
+        let Self { client: connected, serving, listener, exchange } = self;
+        let sender = Sender::of_connection(connected);
         let listener = &listener.listener;
         let policies = PolicySet::of_listener(Some(listener));
         let source = RequestSource { peer: None, address: Some(client), port: listener.port, asked: None };

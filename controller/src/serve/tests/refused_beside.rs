@@ -15,6 +15,7 @@ fn https() -> Resource {
             certificates: vec!["shop/tls".into()],
             clients: None,
             min_version: Default::default(),
+            algorithms: Default::default(),
         }),
     )
 }
