@@ -40,6 +40,10 @@ pub enum Reason {
     Misdirected,
     /// No rule of a route matches the request.
     NoRoute,
+    /// The client has not said who it is, as a policy asks for it.
+    Unauthenticated,
+    /// An authentication is not known, or cannot be carried out.
+    UnresolvedAuthentication,
     /// A policy does not let it pass.
     Denied,
     /// A limit does not let it pass for now.
@@ -97,6 +101,7 @@ impl Reason {
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Loop => StatusCode::LOOP_DETECTED,
@@ -104,6 +109,7 @@ impl Reason {
             | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
+            | Self::UnresolvedAuthentication
             | Self::UnresolvedLimit
             | Self::Filter
             | Self::TlsPolicy => StatusCode::INTERNAL_SERVER_ERROR,
@@ -133,6 +139,8 @@ impl Reason {
             Self::ListenerClosed => "listener_closed",
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnresolvedAuthentication => "unresolved_authentication",
             Self::Denied => "denied",
             Self::Limited(_) => "limited",
             Self::UnresolvedLimit => "unresolved_limit",
@@ -156,7 +164,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 34] = [
+    pub const LABELS: [&'static str; 36] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -172,6 +180,8 @@ impl Reason {
         "listener_closed",
         "misdirected",
         "no_route",
+        "unauthenticated",
+        "unresolved_authentication",
         "denied",
         "limited",
         "unresolved_limit",
@@ -223,6 +233,8 @@ impl Reason {
             Self::ListenerClosed => "This listener is closed.\n",
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
+            Self::Unauthenticated => "The request needs valid credentials.\n",
+            Self::UnresolvedAuthentication => "An authentication cannot be carried out.\n",
             Self::Denied => "Access denied.\n",
             Self::Limited(_) => "Too many requests.\n",
             Self::UnresolvedLimit => "A limit cannot be carried out.\n",
@@ -267,6 +279,7 @@ impl Reason {
         match self {
             Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
             Self::Denied => "7",                            // PERMISSION_DENIED
+            Self::Unauthenticated => "16",                  // UNAUTHENTICATED
             Self::Limited(_) => "8",                        // RESOURCE_EXHAUSTED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
@@ -274,6 +287,7 @@ impl Reason {
             | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
+            | Self::UnresolvedAuthentication
             | Self::UnresolvedLimit
             | Self::Filter
             | Self::TlsPolicy => "14",

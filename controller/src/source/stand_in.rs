@@ -39,6 +39,8 @@ impl StandIn {
             Kind::ListenerSet => json!({ "parentRef": written["spec"]["parentRef"], "listeners": [] }),
             // It closes them as well: without limits nobody can say what passes. What only observes closes nothing.
             Kind::RateLimitPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
+            // Without it nobody can say who clients are, so it closes them, too.
+            Kind::AuthenticationPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -66,6 +68,7 @@ impl StandIn {
             Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::RateLimitPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::AuthenticationPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

@@ -1,6 +1,7 @@
 //! Strategies that make any resource, for property tests.
 
 mod address_source;
+mod authentication;
 mod limit;
 mod probe;
 mod route;
@@ -20,6 +21,7 @@ use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+pub use authentication::authentication;
 pub use limit::rate_limit;
 pub use route::{l4_route, route};
 
@@ -88,10 +90,12 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
     let filters = vec(route::filter(), 0..2);
-    let rest = (of(key()), vec(key(), 0..2), vec(key(), 0..2), address_source::source(), of(name()), filters);
+    let guards = (vec(key(), 0..2), vec(key(), 0..2), vec(key(), 0..2));
+    let rest = (of(key()), guards, address_source::source(), of(name()), filters);
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
-            let (backend_certificate, authorizations, limits, address_source, closed, filters) = rest;
+            let (backend_certificate, guards, address_source, closed, filters) = rest;
+            let (authorizations, limits, authentications) = guards;
             Listener {
                 key,
                 gateway,
@@ -106,6 +110,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 address_source,
                 filters,
                 limits,
+                authentications,
             }
         },
     )
@@ -121,9 +126,9 @@ fn termination() -> impl Strategy<Value = TlsTermination> {
 /// A backend of every protocol, in the clear, over TLS, or unusable.
 pub fn backend() -> impl Strategy<Value = Backend> {
     let via = of((key(), socket_address()));
-    let guards = (vec(key(), 0..2), vec(key(), 0..2));
+    let guards = (vec(key(), 0..2), vec(key(), 0..2), vec(key(), 0..2));
     (key(), key(), port(), app_protocol(), trust::security(), via, guards).prop_map(
-        |(key, service, port, protocol, security, via, (authorizations, limits))| Backend {
+        |(key, service, port, protocol, security, via, (authorizations, limits, authentications))| Backend {
             key,
             service,
             port,
@@ -132,6 +137,7 @@ pub fn backend() -> impl Strategy<Value = Backend> {
             via,
             authorizations,
             limits,
+            authentications,
         },
     )
 }

@@ -48,7 +48,9 @@ pub(super) async fn pass<'t>(
     let Entrance { client, caller, serving, port, shown, policies } = entrance;
     if !policies.is_open() {
         let source = RequestSource::from_client(client, caller, port);
-        PolicyCheck::new(&client.worker, &serving.tables, policies, source, exchange).admit(parts)?;
+        PolicyCheck::new(&client.worker, &serving.tables, policies, source, exchange)
+            .admit(parts, &mut chain.authenticated)
+            .await?;
     }
     // Taken before the filters, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);

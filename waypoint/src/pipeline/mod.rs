@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 mod attempts;
+pub(crate) mod authentication;
 mod callout;
 mod client;
 pub mod endpoint;

@@ -121,6 +121,9 @@ pub async fn serve(
     // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
     // beside an error would show a CORS failure in place of the error.
     chain.on_response(response.headers_mut());
+    if let Some(Reason::Unauthenticated) = refused {
+        chain.authenticated.challenge(response.headers_mut());
+    }
     if let (Some(reason), ErrorFormat::Grpc) = (refused, format) {
         local_reply::seal_grpc(response.headers_mut(), reason);
     }
@@ -183,7 +186,9 @@ async fn decide<'t>(
             RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
                 let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
                 if !policies.is_open() {
-                    PolicyCheck::new(&client.worker, tables, policies, source, exchange).pass(parts)?;
+                    PolicyCheck::new(&client.worker, tables, policies, source, exchange)
+                        .pass(parts, &mut chain.authenticated)
+                        .await?;
                 }
                 if is_departed {
                     // Nobody is sent here for it any more: this client shall find the other way.
@@ -207,7 +212,8 @@ async fn decide<'t>(
             if !policies.is_open() {
                 PolicyCheck::new(&client.worker, tables, policies, source, exchange)
                     .behind_filters(has_filters)
-                    .pass(parts)?;
+                    .pass(parts, &mut chain.authenticated)
+                    .await?;
             }
             return Err(reason.into());
         }
@@ -246,7 +252,7 @@ async fn decide<'t>(
     };
     let passing = match (&original, check) {
         (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
-        (None, Some(mut check)) => check.pass(parts).map_err(Stop::from),
+        (None, Some(mut check)) => check.pass(parts, &mut chain.authenticated).await.map_err(Stop::from),
         (None, None) => Ok(()),
     };
     let chosen = passing.and_then(|()| {
@@ -269,7 +275,9 @@ async fn decide<'t>(
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
         let source =
             RequestSource::from_client(client, caller, port).routed_to(cluster, &client.worker.settings);
-        PolicyCheck::new(&client.worker, tables, policies, source, exchange).pass(parts)?;
+        PolicyCheck::new(&client.worker, tables, policies, source, exchange)
+            .pass(parts, &mut chain.authenticated)
+            .await?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut chain.mirrors);

@@ -26,6 +26,7 @@ pub fn listener(key: &str) -> Listener {
         address_source: AddressSource::Connection,
         filters: vec![],
         limits: vec![],
+        authentications: vec![],
     }
 }
 
@@ -57,6 +58,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         retry: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     }
 }
 
@@ -85,6 +87,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         via: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     };
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -11,9 +11,9 @@ use super::rules::{ClusterShown, RuleShown, describe_stages, describe_target};
 use crate::address::FarEnd;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::pipeline::guards::Guards;
-use crate::pipeline::limits;
 use crate::pipeline::sender::{AddressLookup, Located};
 use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use crate::pipeline::{authentication, limits};
 use crate::reason::Reason;
 use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
@@ -22,7 +22,7 @@ use crate::stage::callout::Disabled;
 use crate::stage::{
     Kept, MatchedRule, Mirrors, Position, RequestAttributes, StageList, StageRequest, Verdict,
 };
-use crate::table::Opening;
+use crate::table::{Opening, Tables};
 use crate::telemetry::describe_denial;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
@@ -109,8 +109,9 @@ pub(super) fn explain(
             }
             explained.target = Some(entrance.to_string());
             explained.limits = limits::describe(entry, &serving.tables);
-            if limits::are_closed(&serving.tables, entry) {
-                return refused(explained, Reason::UnresolvedLimit);
+            explained.authentications = authentication::describe(entry, &serving.tables);
+            if let Some(reason) = closed_by(&serving.tables, entry) {
+                return refused(explained, reason);
             }
             explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
             explained.backends.push(Choice {
@@ -165,8 +166,9 @@ pub(super) fn explain(
         // Who may not ask for anything here is not told what is wrong with the request.
         Err(reason) => {
             explained.limits = limits::describe(entry, &serving.tables);
-            if limits::are_closed(&serving.tables, entry) {
-                return refused(explained, Reason::UnresolvedLimit);
+            explained.authentications = authentication::describe(entry, &serving.tables);
+            if let Some(reason) = closed_by(&serving.tables, entry) {
+                return refused(explained, reason);
             }
             let decision = entry.judge_request(&serving.tables, source, &request_head);
             let Err(refusal) = decision.verdict.into_result() else { return refused(explained, reason) };
@@ -183,7 +185,8 @@ pub(super) fn explain(
     // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     explained.limits = limits::describe(policies, &serving.tables);
-    let is_closed = limits::are_closed(&serving.tables, policies);
+    explained.authentications = authentication::describe(policies, &serving.tables);
+    let closed = closed_by(&serving.tables, policies);
     let stages = rule.stages();
     let run_these = |these, explained: &mut Explained, parts: &mut Parts| {
         run(stages, these, parts, &attributes, &original, &mut explained.assumed)
@@ -194,8 +197,8 @@ pub(super) fn explain(
         explained.outcome = ended;
         return explained;
     }
-    if is_closed {
-        return refused(explained, Reason::UnresolvedLimit);
+    if let Some(reason) = closed {
+        return refused(explained, reason);
     }
     if let Some(ended) = run_these(first..judged, &mut explained, &mut parts) {
         explained.outcome = ended;
@@ -390,6 +393,14 @@ fn origin_of(serving: &Serving, entrance: &Entrance, scheme: Scheme, parts: &Par
             hides_client: false,
         })),
     }
+}
+
+/// Why nothing passes, if what stands on the way is not known or cannot be carried out.
+fn closed_by(tables: &Tables, policies: PolicySet<'_>) -> Option<Reason> {
+    if limits::are_closed(tables, policies) {
+        return Some(Reason::UnresolvedLimit);
+    }
+    authentication::is_closed(tables, policies).then_some(Reason::UnresolvedAuthentication)
 }
 
 fn describe_refusal(reason: Reason) -> String {

@@ -21,6 +21,9 @@ pub(super) struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleShown>,
     pub outcome: String,
+    /// What clients are asked for that send it. Nobody is asked here: the explanation goes on as if this one had it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authentications: Vec<String>,
     /// The limits that would count it. Nothing is counted here: the explanation goes on as if they let the request pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
@@ -81,6 +84,7 @@ impl Display for Explained {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
+        self.authentications.iter().try_for_each(|it| writeln!(f, "who      {it}"))?;
         self.limits.iter().try_for_each(|limit| writeln!(f, "limit    {limit}"))?;
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
         self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;

@@ -79,6 +79,7 @@ impl Index {
                 | ResourceKind::Certificate
                 | ResourceKind::Authorization
                 | ResourceKind::RateLimit
+                | ResourceKind::Authentication
                 | ResourceKind::L4Route => {}
             }
         }

@@ -1,5 +1,6 @@
 //! What proxies get of a Gateway and of its ListenerSets.
 
+use super::authentications::authentications;
 use super::limits::{carries_requests, limits};
 use super::listener::ListenerReport;
 use super::unreadable::HeldGateways;
@@ -203,6 +204,7 @@ fn serve<'a>(
             backend_certificate: None,
             authorizations: Vec::new(),
             limits: Vec::new(),
+            authentications: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
             closed: None,
@@ -217,6 +219,7 @@ fn serve<'a>(
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
             limits: limits(reader, gateway, object, &plan.name, carries_requests(plan)),
+            authentications: authentications(reader, gateway, object, &plan.name),
             address_source: clients.source,
             filters: listener.filters.clone(),
             ..resource

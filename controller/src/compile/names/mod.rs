@@ -1,6 +1,7 @@
 //! What things are called: the names and keys under which objects stand in the configuration, and the references between objects.
 
 pub(in crate::compile) mod access;
+pub(in crate::compile) mod authentication;
 pub(in crate::compile) mod backend;
 pub(in crate::compile) mod class;
 pub(in crate::compile) mod grant;

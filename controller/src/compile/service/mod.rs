@@ -10,7 +10,7 @@ use crate::compile::names::protocol::Protocol;
 use crate::compile::names::service::{
     WAYPOINT_LABEL, backend_key, read_in_cluster, requires_waypoint, service_key,
 };
-use crate::compile::policy::{access, backend_tls, limit, required_waypoint};
+use crate::compile::policy::{access, authenticate, backend_tls, limit, required_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding;
 use crate::compile::route::parent::ServiceClaim;
@@ -48,9 +48,11 @@ impl Query<Cluster> for Compile {
         let Some(service) = read_in_cluster(reader, name) else { return };
         let required = required_waypoint::is_required(reader, name, &service);
         let authorizations = access::of_service(reader, name);
+        let authentications = authenticate::of_service(reader, name);
         let limits = limit::of_service(reader, name);
         check_label(reader, &service, name, made);
         let is_needed = required
+            || !authentications.is_empty()
             || !authorizations.is_empty()
             || !limits.is_empty()
             || reader.count(&ProducerRoutes(name.clone())) > 0;
@@ -78,6 +80,7 @@ impl Query<Cluster> for Compile {
                 via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
                 authorizations: authorizations.clone(),
                 limits: limits.clone(),
+                authentications: authentications.clone(),
             })));
         }
         let consumers = consumers(reader, name);
@@ -244,6 +247,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             address_source: AddressSource::Connection,
             filters: vec![],
             limits: vec![],
+            authentications: vec![],
         }))
     };
     service.tcp_ports().map(listener).collect()

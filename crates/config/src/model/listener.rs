@@ -1,10 +1,11 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
 use super::capability::{Capability, of_filter, that_guards};
-use super::reference::{of_authorization, of_limits, of_target};
+use super::reference::{of_authentication, of_authorization, of_limits, of_target};
 use super::{
-    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, Filter, HostnamePattern,
-    ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    AddressSource, AuthenticationKey, AuthorizationKey, Capabilities, CertificateKey, ClientValidation,
+    Filter, HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey,
+    ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct Listener {
     pub closed: Option<Arc<str>>,
     /// Those that count its requests, whatever route they take. One that is not in the same snapshot closes.
     pub limits: Vec<RateLimitKey>,
+    /// How whoever asks here has to say who it is, whatever route it takes. One that is not in the same snapshot closes.
+    pub authentications: Vec<AuthenticationKey>,
 }
 
 /// What is spoken on a listener.
@@ -129,6 +132,7 @@ impl Listener {
             backend_certificate: None,
             authorizations: Vec::new(),
             limits: Vec::new(),
+            authentications: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
             closed: Some(why.into()),
@@ -136,15 +140,15 @@ impl Listener {
         })
     }
 
-    /// Whether anything judges or counts what comes by it.
+    /// Whether anything authenticates, judges or counts what comes by it.
     pub fn is_guarded(&self) -> bool {
-        !self.authorizations.is_empty() || !self.limits.is_empty()
+        !self.authentications.is_empty() || !self.authorizations.is_empty() || !self.limits.is_empty()
     }
 }
 
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
-        let mut required = that_guards(&self.authorizations, &self.limits);
+        let mut required = that_guards(&self.authentications, &self.authorizations, &self.limits);
         required.extend(self.address_source.requires());
         required.extend(self.protocol.termination().and_then(TlsTermination::requires));
         required.extend(self.filters.first().map(|_| Capability::ListenerFilters));
@@ -169,6 +173,7 @@ impl References for Listener {
         certificates
             .chain(self.authorizations.iter().map(of_authorization))
             .chain(self.limits.iter().map(of_limits))
+            .chain(self.authentications.iter().map(of_authentication))
             .chain(asked)
             .collect()
     }

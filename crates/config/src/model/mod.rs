@@ -5,6 +5,7 @@
 //! expressions and header names checked when it is made, never per request.
 
 mod address_source;
+mod authentication;
 mod authorization;
 mod backend;
 mod capability;
@@ -27,13 +28,14 @@ mod validity;
 mod workload;
 
 pub use address_source::AddressSource;
+pub use authentication::{ApiKeys, Authentication, ClientKey, CredentialMethods, CredentialPlace, Demands};
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
 pub use filter::*;
 pub use key::{
-    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,
-    ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,
+    AuthenticationKey, AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName,
+    RateLimitKey, ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination, TlsVersion};

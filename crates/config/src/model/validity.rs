@@ -203,6 +203,7 @@ mod tests {
             retry: None,
             authorizations: vec![],
             limits: vec![],
+            authentications: vec![],
         };
         let target = BackendTarget::Unresolved(Unresolved::NotFound);
         let backend = WeightedBackend { weight: 1, target, filters: vec![filter.clone()] };
@@ -258,6 +259,7 @@ mod tests {
                 address_source: AddressSource::Connection,
                 filters,
                 limits: vec![],
+                authentications: vec![],
                 closed: None,
             };
             listener.check()

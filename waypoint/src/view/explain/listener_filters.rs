@@ -1,8 +1,8 @@
 //! What the filters of a listener make of a request, before its route is matched.
 
-use super::{Explained, describe_refusal, run};
+use super::{Explained, closed_by, describe_refusal, run};
 use crate::pipeline::access::{PolicySet, RequestSource};
-use crate::pipeline::{keep_host, limits};
+use crate::pipeline::keep_host;
 use crate::reason::Reason;
 use crate::route::hop::Passed;
 use crate::route::{ListenerFilters, RequestHead};
@@ -26,8 +26,8 @@ pub(super) fn pass(
         Ok(head) => head,
         Err(bad) => return explained.refuse(Reason::BadRequest(bad)),
     };
-    if limits::are_closed(&serving.tables, entry) {
-        return explained.refuse(Reason::UnresolvedLimit);
+    if let Some(reason) = closed_by(&serving.tables, entry) {
+        return explained.refuse(reason);
     }
     if let Err(refusal) = entry.judge_request(&serving.tables, source, &head).verdict.into_result() {
         explained.deny(&refusal);

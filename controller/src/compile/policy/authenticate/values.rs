@@ -1,0 +1,91 @@
+//! From what a policy says to what proxies ask for.
+
+mod api_key;
+mod place;
+
+use super::spec;
+use crate::compile::policy::access::review::TOLD;
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::authentication_policy::AuthenticationPolicySpec;
+use crate::resources::{AuthenticationPolicy, Kind, ObjectRef};
+use fairway_config::model::{CredentialMethods, ObjectName};
+use fairway_incremental::Query;
+use std::sync::Arc;
+
+/// Compiles what a policy says.
+pub(super) struct Compile;
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Compiled {
+    /// None if it cannot be carried out.
+    pub methods: Option<CredentialMethods>,
+    /// Why not. One that cannot be read says so itself.
+    pub defect: Option<Diagnostic>,
+}
+
+impl Query<Cluster> for Compile {
+    type Key = ObjectName;
+    type Value = Arc<Compiled>;
+    const STAGE: u8 = stage::CHECKED;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Arc<Compiled> {
+        let Some(policy) = reader.input::<AuthenticationPolicy>(name) else { return Arc::default() };
+        let Some(spec) = spec(&policy) else { return Arc::default() };
+        let mut defects = Defects::default();
+        let methods = compile(reader, name, spec, &mut defects);
+        let defect = defects.into_diagnostic();
+        let methods = methods.filter(|_| defect.is_none());
+        Arc::new(Compiled { methods, defect })
+    }
+}
+
+fn compile(
+    reader: &mut Reader<'_>,
+    name: &ObjectName,
+    spec: &AuthenticationPolicySpec,
+    defects: &mut Defects,
+) -> Option<CredentialMethods> {
+    let from = ObjectRef::from_name(Kind::AuthenticationPolicy, name);
+    let api_keys = spec.api_key.as_ref().map(|it| api_key::compile(reader, &from, it, defects));
+    if api_keys.is_none() {
+        defects.invalid("spec", "it asks for nothing");
+    }
+    let optional = spec.optional.unwrap_or_default();
+    Some(CredentialMethods { optional, api_keys: api_keys.flatten() })
+}
+
+/// What is wrong with a policy.
+#[derive(Debug, Default)]
+struct Defects {
+    values: Vec<(String, String)>,
+    /// What it refers to and cannot have. Told first: the rest may follow from it.
+    referred: Option<Diagnostic>,
+}
+
+// === impl Defects ===
+
+impl Defects {
+    /// A value that is not valid.
+    fn invalid(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+        self.values.push((field.into(), reason.into()));
+    }
+
+    /// A reference that leads to nothing that can be used.
+    fn referred(&mut self, defect: Diagnostic) {
+        self.referred.get_or_insert(defect);
+    }
+
+    fn into_diagnostic(self) -> Option<Diagnostic> {
+        if self.referred.is_some() {
+            return self.referred;
+        }
+        let (field, _) = self.values.first()?;
+        let reasons: Vec<&str> = self.values.iter().take(TOLD).map(|(_, it)| it.as_str()).collect();
+        let message = reasons.join("; ");
+        let remedy = "correct the value";
+        Some(Diagnostic::error(Reason::AuthenticationPolicyValueInvalid, field, message, remedy))
+    }
+}

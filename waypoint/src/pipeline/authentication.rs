@@ -1,0 +1,170 @@
+//! Whether a client has said who it is: to the listener that its request came by, to the rule that takes it, and to the Service that it
+//! is for. All of them have to be satisfied: none of them takes away what another asks for.
+//!
+//! First every header is taken out that only this proxy may set, in every spelling. Then all are asked, of the request as it came. Only
+//! when none of them refuses, the backend is told who the client is, and the credentials are taken out that are not meant for it.
+//!
+//! The filters of a listener stand behind what the listener asks for, and before what the rule asks for. So what the listener has asked
+//! for is not asked again, and the rule looks for credentials in the request as it came to the filters.
+
+#[cfg(test)]
+mod tests;
+
+use super::Reason;
+use super::access::{PolicyCheck, PolicySet};
+use super::guards::Guards;
+use crate::authentication::{Accepted, Presented, Verdict, Verifier, strip};
+use crate::header_names::{Spellings, remove_spellings};
+use crate::table::{Authenticator, Tables};
+use fairway_config::model::AuthenticationKey;
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// What authentication leaves behind for the rest of a request. Boxed: a request that meets none has room for a pointer.
+#[derive(Debug, Default)]
+pub(super) struct Authenticated(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The request as it came to the filters of its listener.
+    came: Option<(HeaderMap, Uri)>,
+    /// Headers of the request of which it has decided what they say: no trailer says it.
+    owned: Vec<HeaderName>,
+    /// What the client is asked for, if it is refused.
+    challenge: Option<HeaderValue>,
+}
+
+// === impl Authenticated ===
+
+impl Authenticated {
+    /// Headers of which no trailer may say anything.
+    pub(super) fn owned(&self) -> Option<Arc<[HeaderName]>> {
+        let kept = self.0.as_ref().filter(|it| !it.owned.is_empty())?;
+        Some(kept.owned.as_slice().into())
+    }
+
+    /// Tells a client that is refused what it is asked for.
+    pub(super) fn challenge(&self, response: &mut HeaderMap) {
+        if let Some(challenge) = self.0.as_ref().and_then(|it| it.challenge.as_ref()) {
+            response.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+    }
+
+    fn kept(&mut self) -> &mut Kept {
+        self.0.get_or_insert_default()
+    }
+}
+
+/// Lets a request pass whose client has said who it is, as the listener asks for it, before the filters of the listener see it.
+pub(super) async fn admit(
+    check: &mut PolicyCheck<'_, '_>,
+    parts: &mut Parts,
+    authenticated: &mut Authenticated,
+) -> Result<(), Reason> {
+    authenticated.kept().came = Some((parts.headers.clone(), parts.uri.clone()));
+    run(check, check.policies, parts, authenticated).await
+}
+
+/// Lets a request pass whose client has said who it is, as everything asks for it that stands on its way.
+pub(super) async fn authenticate(
+    check: &mut PolicyCheck<'_, '_>,
+    parts: &mut Parts,
+    authenticated: &mut Authenticated,
+) -> Result<(), Reason> {
+    let mut policies = check.policies;
+    if check.is_admitted_at_listener {
+        policies.listener = Guards::None;
+    }
+    run(check, policies, parts, authenticated).await
+}
+
+async fn run<'t>(
+    check: &mut PolicyCheck<'_, 't>,
+    policies: PolicySet<'t>,
+    parts: &mut Parts,
+    authenticated: &mut Authenticated,
+) -> Result<(), Reason> {
+    let tables = check.tables;
+    let mut asked: SmallVec<[(&AuthenticationKey, &Authenticator); 4]> = SmallVec::new();
+    for (key, found) in targets(policies, tables) {
+        let Some(found) = found.filter(|it| !it.verifier.is_closed()) else {
+            check.exchange.closed_by_authentication(key);
+            return Err(Reason::UnresolvedAuthentication);
+        };
+        asked.push((key, found));
+    }
+    for name in asked.iter().flat_map(|(_, it)| it.verifier.owned()) {
+        remove_spellings(&mut parts.headers, name, Spellings::All);
+        authenticated.kept().owned.push(name.clone());
+    }
+    let mut accepted: SmallVec<[Accepted<'_>; 4]> = SmallVec::new();
+    let mut refused = None;
+    {
+        let came = authenticated.0.as_ref().and_then(|it| it.came.as_ref());
+        let presented = came.map_or(Presented::of(parts), |(headers, uri)| Presented { headers, uri });
+        for (key, by) in asked {
+            match by.verifier.verify(presented) {
+                Verdict::Accepted(it) if !by.verifier.is_observed() => accepted.push(it),
+                Verdict::Accepted(_) | Verdict::Anonymous => {}
+                Verdict::Refused(refusal) => {
+                    check.exchange.unauthenticated(key, by, &refusal);
+                    if !by.verifier.is_observed() {
+                        refused = Some(refusal.challenge);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    if let Some(challenge) = refused {
+        authenticated.kept().challenge = Some(challenge);
+        return Err(Reason::Unauthenticated);
+    }
+    let came = authenticated.0.as_ref().and_then(|it| it.came.as_ref());
+    for place in accepted.iter().flat_map(|it| &it.stripped).copied().flatten() {
+        // What a filter has put there since is no credential of the client.
+        let is_as_it_came = |(headers, uri): &(HeaderMap, Uri)| {
+            Presented { headers, uri }.extract(place) == Presented::of(parts).extract(place)
+        };
+        if came.is_none_or(is_as_it_came) {
+            strip(place, parts);
+        }
+    }
+    for (name, value) in accepted.into_iter().flat_map(|it| it.told) {
+        parts.headers.insert(name, value);
+    }
+    Ok(())
+}
+
+/// The first authentication that bytes cannot satisfy, of which no request is known.
+pub(super) fn of_bytes<'t>(policies: PolicySet<'t>, tables: &'t Tables) -> Option<&'t AuthenticationKey> {
+    let is_demanded = |it: &Verifier| !it.is_observed();
+    let demanded = |it: Option<&Authenticator>| it.is_none_or(|it| is_demanded(&it.verifier));
+    targets(policies, tables).find(|(_, it)| demanded(*it)).map(|(key, _)| key)
+}
+
+/// Whether nothing passes, because an authentication is not known or cannot be carried out.
+pub(crate) fn is_closed(tables: &Tables, policies: PolicySet<'_>) -> bool {
+    targets(policies, tables).any(|(_, it)| it.is_none_or(|it| it.verifier.is_closed()))
+}
+
+/// What is known under each name.
+fn targets<'t>(
+    policies: PolicySet<'t>,
+    tables: &'t Tables,
+) -> impl Iterator<Item = (&'t AuthenticationKey, Option<&'t Authenticator>)> {
+    policies.authentications().map(|key| (key, tables.authentications().get(key)))
+}
+
+/// What clients are asked for, for operators.
+pub(crate) fn describe(policies: PolicySet<'_>, tables: &Tables) -> Vec<String> {
+    let target = |(key, target): (&AuthenticationKey, Option<&Authenticator>)| match target {
+        None => format!("{key}: not known here, so nothing passes"),
+        Some(it) if it.verifier.is_closed() => format!("{key}: cannot be carried out, so nothing passes"),
+        Some(it) => format!("{key}: {}", it.verifier),
+    };
+    targets(policies, tables).map(target).collect()
+}
