@@ -9,6 +9,7 @@ mod status;
 pub use reading::Reading;
 pub use status::AuthenticationPolicyStatus;
 
+use super::access_policy::AccessPath;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.apiKey)").message("the policy asks for nothing; set apiKey"))]
+#[x_kube(validation = Rule::new("has(self.apiKey) || has(self.jwt)").message("the policy asks for nothing; set apiKey or jwt"))]
 pub struct AuthenticationPolicySpec {
     /// Where clients are asked, in the policy's own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -51,9 +52,43 @@ pub struct AuthenticationPolicySpec {
     /// A request without credentials passes as well. One whose credentials are not valid never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
+    /// All, if each of apiKey and jwt has to be met, or Any, if one is enough. Without it All.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub satisfy: Option<Satisfy>,
+    /// What needs no credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub exempt: Option<Vec<Exemption>>,
     /// Clients send a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyAuthentication>,
+    /// Clients send a token of an issuer. Beside apiKey both are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtAuthentication>,
+}
+
+/// How many methods have to be met.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Satisfy {
+    /// Each of those that are written.
+    #[default]
+    All,
+    /// One of those that are written.
+    Any,
+}
+
+/// Requests that need no credentials. A path has to match as it is written and as lenient servers read it (//, ;x, %2F).
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+pub struct Exemption {
+    /// One of these paths.
+    #[schemars(length(min = 1, max = 16))]
+    pub paths: Vec<AccessPath>,
+    /// One of these methods. Without it every method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub methods: Option<Vec<String>>,
 }
 
 /// Whether a policy's decision counts.
@@ -112,6 +147,72 @@ pub struct ApiKeyAuthentication {
     #[serde(default, rename = "forwardClientIDHeader", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub forward_client_id_header: Option<String>,
+}
+
+/// Tokens of issuers (RFC 7519). Of which provider a token is is what it says itself, with which key it is verified is what it says of that,
+/// and with which algorithm is what the key says.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.providers.all(one, self.providers.exists_one(other, other.name == one.name) && self.providers.exists_one(other, other.issuer == one.issuer))").message("two providers have one name or one issuer"))]
+pub struct JwtAuthentication {
+    /// Whose tokens are taken.
+    #[schemars(length(min = 1, max = 8))]
+    pub providers: Vec<JwtProvider>,
+}
+
+/// An issuer of tokens.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+pub struct JwtProvider {
+    /// A name for operators.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// What its tokens have as iss, exactly.
+    #[schemars(length(min = 1, max = 2048))]
+    pub issuer: String,
+    /// One of them has to be in aud. Without it tokens for anybody are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub audiences: Option<Vec<String>>,
+    /// The keys that its tokens are signed with.
+    pub jwks: JsonWebKeySource,
+    /// Where its tokens are looked for. Headers go first, then cookies, then the query, each in the order written. Without it the header
+    /// authorization, behind "Bearer ".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    pub extract_from: Option<Vec<CredentialSource>>,
+    /// The token goes on to the backend. Without it the token is taken out of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<bool>,
+    /// What the backend is told. What clients send in these headers is taken out, in every spelling, also where they have no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub claim_to_headers: Option<Vec<ClaimToHeader>>,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+pub struct JsonWebKeySource {
+    /// A JSON Web Key Set (RFC 7517), as text.
+    #[schemars(length(min = 1, max = 65_536))]
+    pub inline: String,
+}
+
+/// A claim that the backend is told of.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimToHeader {
+    /// The name of the claim, or the names of those around it, joined by dots. Text is told as it is, everything else as JSON.
+    #[schemars(length(min = 1, max = 256))]
+    pub claim: String,
+    /// The header that tells it.
+    #[schemars(length(min = 1, max = 256))]
+    pub header: String,
 }
 
 /// A Secret with credentials.

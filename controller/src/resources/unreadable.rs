@@ -23,7 +23,7 @@ pub(super) fn passed_over(written: &Value, read: &Value, in_rules: bool) -> Opti
                 Some(read) => passed_over(
                     value,
                     read,
-                    in_rules || matches!(name.as_str(), "rules" | "local" | "apiKey"),
+                    in_rules || matches!(name.as_str(), "rules" | "local" | "apiKey" | "jwt" | "exempt"),
                 )?,
                 None if value.is_null() && in_rules => {
                     here("it has no value; write one, or leave the field out")

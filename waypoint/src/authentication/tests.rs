@@ -1,5 +1,7 @@
 //! Where credentials stand, how they are taken out, and what one policy says of a request.
 
+mod jwt;
+
 use super::*;
 use fairway_config::model::{
     ApiKeys, Authentication, ClientKey, CredentialMethods, CredentialPlace, Demands,
@@ -104,7 +106,7 @@ fn verifier(optional: bool, mode: Mode) -> Verifier {
         forward: false,
         client_header: Some(HeaderName::from_static("x-client")),
     };
-    let methods = CredentialMethods { optional, api_keys: Some(api_keys) };
+    let methods = CredentialMethods { optional, api_keys: Some(api_keys), ..CredentialMethods::default() };
     let name = "shop/p".into();
     Verifier::new(&Authentication { name, mode, demands: Demands::Credentials(methods) })
 }
@@ -126,7 +128,7 @@ fn the_first_place_that_has_something_decides() {
     ] {
         let verifier = verifier(optional, Mode::Enforce);
         let parts = request("/", headers);
-        let said = match verifier.verify(Presented::of(&parts)) {
+        let said = match verifier.verify(Presented::of(&parts), 0, &TokenCache::default()) {
             Verdict::Anonymous => Ok(None),
             Verdict::Refused(it) => Err(it.why),
             Verdict::Accepted(it) => {

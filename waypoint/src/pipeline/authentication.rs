@@ -11,17 +11,20 @@
 mod tests;
 
 use super::Reason;
-use super::access::{PolicyCheck, PolicySet};
+use super::access::{PolicyCheck, PolicySet, RequestSource};
 use super::guards::Guards;
 use crate::authentication::{Accepted, Presented, Verdict, Verifier, strip};
 use crate::header_names::{Spellings, remove_spellings};
+use crate::route::RequestHead;
 use crate::table::{Authenticator, Tables};
 use fairway_config::model::AuthenticationKey;
+use fairway_policy::{Path, Request};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What authentication leaves behind for the rest of a request. Boxed: a request that meets none has room for a pointer.
 #[derive(Debug, Default)]
@@ -100,13 +103,19 @@ async fn run<'t>(
         remove_spellings(&mut parts.headers, name, Spellings::All);
         authenticated.kept().owned.push(name.clone());
     }
+    // Tokens are over at a time of the wall clock.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |it| it.as_secs());
+    let tokens = tables.authentications().tokens();
     let mut accepted: SmallVec<[Accepted<'_>; 4]> = SmallVec::new();
     let mut refused = None;
     {
         let came = authenticated.0.as_ref().and_then(|it| it.came.as_ref());
         let presented = came.map_or(Presented::of(parts), |(headers, uri)| Presented { headers, uri });
         for (key, by) in asked {
-            match by.verifier.verify(presented) {
+            if by.verifier.has_exemptions() && is_exempt(&by.verifier, check.source, parts)? {
+                continue;
+            }
+            match by.verifier.verify(presented, now, tokens) {
                 Verdict::Accepted(it) if !by.verifier.is_observed() => accepted.push(it),
                 Verdict::Accepted(_) | Verdict::Anonymous => {}
                 Verdict::Refused(refusal) => {
@@ -137,6 +146,14 @@ async fn run<'t>(
         parts.headers.insert(name, value);
     }
     Ok(())
+}
+
+/// Whether a request needs no credentials.
+fn is_exempt(verifier: &Verifier, source: RequestSource<'_>, parts: &Parts) -> Result<bool, Reason> {
+    let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+    let path = Path::new(&head.path);
+    let request = Request { method: head.method, host: &head.host, path: &path, headers: head.headers };
+    Ok(verifier.exempts(&source.attributes(Some(request))))
 }
 
 /// The first authentication that bytes cannot satisfy, of which no request is known.

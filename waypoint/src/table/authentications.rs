@@ -1,7 +1,7 @@
 //! The authentications of a configuration, and where what they refuse counts.
 
 use super::Shared;
-use crate::authentication::Verifier;
+use crate::authentication::{TokenCache, Verifier};
 use fairway_config::Snapshot;
 use fairway_config::model::{AuthenticationKey, ResourceKey};
 use fairway_telemetry::{PolicyLabels, RuleName, Series, Telemetry};
@@ -9,7 +9,11 @@ use std::sync::Arc;
 
 /// The authentications of a configuration. Cheap to clone. One that no commit changes keeps what it remembers.
 #[derive(Clone, Debug, Default)]
-pub struct AuthenticationTable(Shared<AuthenticationKey, Arc<Authenticator>>);
+pub struct AuthenticationTable {
+    policies: Shared<AuthenticationKey, Arc<Authenticator>>,
+    /// What all of them remember of tokens.
+    tokens: TokenCache,
+}
 
 /// One of them, with where it counts.
 #[derive(Debug)]
@@ -25,7 +29,12 @@ pub struct Authenticator {
 impl AuthenticationTable {
     /// The authentication of this name; none if it is not known, and then nothing passes.
     pub fn get(&self, key: &AuthenticationKey) -> Option<&Authenticator> {
-        self.0.get(key).map(|it| &**it)
+        self.policies.get(key).map(|it| &**it)
+    }
+
+    /// What all of them remember of tokens.
+    pub fn tokens(&self) -> &TokenCache {
+        &self.tokens
     }
 
     /// Those of the next configuration.
@@ -35,8 +44,8 @@ impl AuthenticationTable {
         changed: impl Iterator<Item = &'a ResourceKey>,
         telemetry: &Telemetry,
     ) -> Self {
-        let mut next = self.0.clone();
-        let table = Arc::make_mut(&mut next);
+        let mut next = self.clone();
+        let table = Arc::make_mut(&mut next.policies);
         for key in changed {
             match snapshot.authentications.get(&*key.name) {
                 None => drop(table.remove(&*key.name)),
@@ -54,7 +63,7 @@ impl AuthenticationTable {
                 }
             }
         }
-        Self(next)
+        next
     }
 }
 

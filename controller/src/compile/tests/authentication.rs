@@ -3,7 +3,7 @@
 use super::access::{AT_GATEWAY, CLASSES, ROUTE};
 use super::{GATEWAY, SHOP, World};
 use fairway_config::model::{
-    ApiKeys, AuthenticationKey, CredentialMethods, CredentialPlace, Demands, Resource, ResourceKind,
+    ApiKeys, AuthenticationKey, CredentialMethods, CredentialPlace, Demands, Resource, ResourceKind, Satisfy,
 };
 use sha2::{Digest, Sha256};
 
@@ -190,8 +190,9 @@ fn what_cannot_be_carried_out_whole_closes_and_says_why() {
         assert_eq!(*world.demands("shop/p"), Demands::Closed, "{spec}");
         let rules = world.asked_at_rules("HTTPRoute/shop/r");
         assert!(rules.iter().all(|it| *it == ["shop/p"]), "{spec}: {rules:?}");
-        let told = "ancestor HTTPRoute shop/r: Accepted=False/Invalid";
-        world.expect("AuthenticationPolicy shop/p", told);
+        let reason = if why.contains("grant") { "RefNotPermitted" } else { "Invalid" };
+        let told = format!("ancestor HTTPRoute shop/r: Accepted=False/{reason}");
+        world.expect("AuthenticationPolicy shop/p", &told);
         let message = world.message("AuthenticationPolicy shop/p", "Accepted");
         assert!(message.contains(why), "{spec}: {message}");
     }
@@ -246,4 +247,71 @@ fn an_object_has_room_for_so_many_policies_and_the_first_beyond_closes_it() {
     world.remove(&policy("shop", "p00", &at_route("r", ""), KEYS));
     let rules = world.asked_at_rules("HTTPRoute/shop/r");
     assert!(rules.iter().all(|it| it.len() == 16 && !it.iter().any(|it| it.contains('@'))), "{rules:?}");
+}
+
+/// A set with one secret of 32 bytes.
+const KEY_SET: &str = r#"{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;
+
+fn tokens(more: &str) -> String {
+    format!(
+        "jwt: {{ providers: [{{ name: a, issuer: 'https://a.ex', jwks: {{ inline: '{KEY_SET}' }}{more} }}] }}"
+    )
+}
+
+#[test]
+fn proxies_get_what_a_policy_says_of_tokens() {
+    let more = ", audiences: [shop], forward: true, claimToHeaders: [{ claim: sub, header: X-User }]";
+    let both = format!("satisfy: Any, {KEYS}, {}", tokens(more));
+    let mut world = world(&policy("edge", "p", AT_GATEWAY, &both));
+    let methods = world.methods("edge/p");
+    assert_eq!(methods.satisfy, Satisfy::Any);
+    assert!(methods.api_keys.is_some());
+    let [provider] = &methods.jwt[..] else { panic!("{methods:?}") };
+    assert_eq!((&*provider.name, &*provider.issuer, &*provider.key_set), ("a", "https://a.ex", KEY_SET));
+    assert_eq!(provider.audiences, ["shop".into()]);
+    assert!(provider.forward);
+    let bearer = CredentialPlace::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() };
+    assert_eq!(provider.places, [bearer]);
+    assert_eq!((&*provider.claims[0].claim, provider.claims[0].header.as_str()), ("sub", "x-user"));
+    // Without it both are asked for.
+    world.add(&policy("edge", "p", AT_GATEWAY, &format!("{KEYS}, {}", tokens(""))));
+    assert_eq!(world.methods("edge/p").satisfy, Satisfy::All);
+}
+
+#[test]
+fn what_is_wrong_with_tokens_and_exemptions_closes_and_says_why() {
+    let mut world = world("");
+    let secret = KEY_SET.replace("AAAAAAAAAAA", "");
+    for (spec, why) in [
+        (tokens("").replace(KEY_SET, "{}"), "it is no JSON Web Key Set"),
+        (tokens("").replace(KEY_SET, &secret), "it has no key that tokens can be verified with"),
+        (tokens(", audiences: []"), "it has no audience"),
+        (tokens(", claimToHeaders: [{ claim: a, header: Authorization }]"), "in which clients send"),
+        (
+            tokens(", claimToHeaders: [{ claim: a, header: x }, { claim: b, header: X }]"),
+            "two claims have header",
+        ),
+        (tokens(" }, { name: b, issuer: 'https://a.ex', jwks: { inline: 'x' }"), "that of two providers"),
+        (tokens(", jwksUri: 'https://a.ex'"), "unknown field"),
+        ("jwt: { providers: [] }".to_owned(), "the list is empty"),
+        (format!("{KEYS}, exempt: []"), "the list is empty"),
+        (format!("{KEYS}, exempt: [{{ paths: [] }}]"), "an exemption names a path"),
+        (
+            format!("{KEYS}, exempt: [{{ paths: [{{ value: /a }}], methods: [] }}]"),
+            "leave it out for every method",
+        ),
+        (format!("{KEYS}, exempt: [{{ paths: [{{ value: a }}] }}]"), "path"),
+        (format!("{KEYS}, exempt: [{{ methods: [GET] }}]"), "paths"),
+        (format!("{KEYS}, satisfy: Some"), "Some"),
+    ] {
+        world.add(&policy("shop", "p", &at_route("r", ""), &spec));
+        assert_eq!(*world.demands("shop/p"), Demands::Closed, "{spec}");
+        let message = world.message("AuthenticationPolicy shop/p", "Accepted");
+        assert!(message.contains(why), "{spec}: {message}");
+        world.expect("AuthenticationPolicy shop/p", "ancestor HTTPRoute shop/r: Accepted=False/Invalid");
+    }
+    let exempt = "exempt: [{ paths: [{ value: /a }, { type: Exact, value: /b }], methods: [GET] }]";
+    world.add(&policy("shop", "p", &at_route("r", ""), &format!("{KEYS}, {exempt}")));
+    let [conditions] = &world.methods("shop/p").exempt[..] else { panic!("one exemption") };
+    assert_eq!(conditions.len(), 2, "{conditions:?}");
 }

@@ -246,13 +246,13 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         protocol: AuthProtocol::Grpc { request_headers: vec![] },
     });
     let limited = Listener { limits: vec!["shop/few".into()], ..Listener::clone(&plain) };
-    let asking = Listener { authentications: vec!["shop/keys".into()], ..Listener::clone(&plain) };
+    let keyed = Listener { authentications: vec!["shop/keys".into()], ..Listener::clone(&plain) };
     for (demanding, needs) in [
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
         (Resource::Listener(Arc::new(limited)), Capability::LocalLimits),
-        (Resource::Listener(Arc::new(asking)), Capability::Authentication),
+        (Resource::Listener(Arc::new(keyed)), Capability::Authentication),
         (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
         (filtered(Filter::Unresolved("x".into())), Capability::ListenerFilters),
         (filtered(asking.clone()), Capability::ListenerFilters),

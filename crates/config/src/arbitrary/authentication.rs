@@ -1,7 +1,10 @@
 //! Authentications for property tests.
 
-use super::{name, route, text};
-use crate::model::{ApiKeys, Authentication, ClientKey, CredentialMethods, CredentialPlace, Demands};
+use super::{condition, name, route, text};
+use crate::model::{
+    ApiKeys, Authentication, ClaimHeader, ClientKey, CredentialMethods, CredentialPlace, Demands,
+    JwtProvider, Satisfy,
+};
 use fairway_policy::Mode;
 use proptest::collection::{hash_map, vec};
 use proptest::option::of;
@@ -18,8 +21,34 @@ pub fn authentication() -> impl Strategy<Value = Authentication> {
 }
 
 fn methods() -> impl Strategy<Value = CredentialMethods> {
-    (any::<bool>(), api_keys())
-        .prop_map(|(optional, api_keys)| CredentialMethods { optional, api_keys: Some(api_keys) })
+    let jwt = hash_map(name(), provider(), 0..3).prop_map(|it| {
+        let of_issuer = |(issuer, it): (_, JwtProvider)| JwtProvider { issuer, ..it };
+        it.into_iter().map(of_issuer).collect::<Vec<_>>()
+    });
+    let satisfy = prop_oneof![Just(Satisfy::All), Just(Satisfy::Any)];
+    let exempt = vec(vec(condition(), 0..3), 0..3);
+    let parts = (any::<bool>(), satisfy, exempt, of(api_keys()), jwt);
+    parts.prop_filter_map("a method", |(optional, satisfy, exempt, api_keys, jwt)| {
+        Some(CredentialMethods { optional, satisfy, exempt, api_keys, jwt })
+            .filter(CredentialMethods::has_any)
+    })
+}
+
+fn provider() -> impl Strategy<Value = JwtProvider> {
+    let claim = (name(), route::header_name()).prop_map(|(claim, header)| ClaimHeader { claim, header });
+    let key_set = "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
+        .prop_map(|it| format!(r#"{{"keys":[{{"kty":"oct","k":"{it}"}}]}}"#));
+    (name(), key_set, vec(name(), 0..3), vec(place(), 1..3), any::<bool>(), vec(claim, 0..3)).prop_map(
+        |(name, key_set, audiences, places, forward, claims)| JwtProvider {
+            issuer: name.clone(),
+            name,
+            audiences,
+            key_set: key_set.into(),
+            places,
+            forward,
+            claims,
+        },
+    )
 }
 
 fn api_keys() -> impl Strategy<Value = ApiKeys> {

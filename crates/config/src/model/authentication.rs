@@ -1,7 +1,8 @@
 //! How clients say who they are.
 
+use super::authorization::require;
 use super::{Capabilities, Capability, References, Requires};
-use fairway_policy::Mode;
+use fairway_policy::{Condition, Mode};
 use http::HeaderName;
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct Authentication {
 pub enum Demands {
     /// It cannot: nothing passes.
     Closed,
-    /// Credentials of one of these methods.
+    /// Credentials of these methods.
     Credentials(CredentialMethods),
 }
 
@@ -31,8 +32,25 @@ pub enum Demands {
 pub struct CredentialMethods {
     /// Whether a request without credentials passes. One whose credentials are not valid never does.
     pub optional: bool,
+    /// How many of the methods have to be met.
+    pub satisfy: Satisfy,
+    /// What needs no credentials: what one of these lists of conditions matches. As in an Allow, a condition that cannot be judged does
+    /// not hold.
+    pub exempt: Vec<Vec<Condition>>,
     /// Keys that clients send.
     pub api_keys: Option<ApiKeys>,
+    /// Issuers of tokens that clients send. Empty: no token is asked for.
+    pub jwt: Vec<JwtProvider>,
+}
+
+/// How many of a policy's methods have to be met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Satisfy {
+    /// Each of those that are there.
+    #[default]
+    All,
+    /// One of those that are there.
+    Any,
 }
 
 /// Keys that clients send.
@@ -57,6 +75,34 @@ pub struct ClientKey {
     pub digest: [u8; 32],
 }
 
+/// An issuer of tokens. Which one a token is of is what it says itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JwtProvider {
+    /// As the user named it.
+    pub name: Arc<str>,
+    /// What its tokens have as `iss`.
+    pub issuer: Arc<str>,
+    /// One of them has to be in `aud`; if there are none, nobody looks there.
+    pub audiences: Vec<Arc<str>>,
+    /// Its keys: a JSON Web Key Set, as text.
+    pub key_set: Arc<str>,
+    /// Where its tokens are looked for, in this order; never empty.
+    pub places: Vec<CredentialPlace>,
+    /// Whether the token goes on to the backend.
+    pub forward: bool,
+    /// What the backend is told. No client can set these headers.
+    pub claims: Vec<ClaimHeader>,
+}
+
+/// A claim that a backend is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimHeader {
+    /// Its name, or the names of those around it, joined by dots.
+    pub claim: Arc<str>,
+    /// The header that tells it, in lower case.
+    pub header: HeaderName,
+}
+
 /// Where credentials stand in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialPlace {
@@ -78,8 +124,8 @@ pub enum CredentialPlace {
 impl CredentialMethods {
     /// Whether it has a method at all.
     pub fn has_any(&self) -> bool {
-        let Self { optional: _, api_keys } = self;
-        api_keys.is_some()
+        let Self { optional: _, satisfy: _, exempt: _, api_keys, jwt } = self;
+        api_keys.is_some() || !jwt.is_empty()
     }
 }
 
@@ -107,7 +153,9 @@ impl Requires for Authentication {
     fn requires(&self) -> Capabilities {
         let mut required = Capabilities::from_iter([Capability::Authentication]);
         if let Demands::Credentials(methods) = &self.demands {
+            methods.exempt.iter().flatten().for_each(|it| require(it, &mut required));
             required.extend(methods.api_keys.as_ref().map(|_| Capability::ApiKeys));
+            required.extend(methods.jwt.first().map(|_| Capability::Jwt));
         }
         required
     }

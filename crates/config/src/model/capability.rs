@@ -58,6 +58,8 @@ macro_rules! capabilities {
             Authentication = "authentication", Later;
             /// [`ApiKeys`](super::ApiKeys) that clients send.
             ApiKeys = "authentication.api-keys", Later;
+            /// Tokens of [`JwtProvider`](super::JwtProvider)s whose keys are in the configuration.
+            Jwt = "authentication.jwt", Later;
         }
     };
     (

@@ -11,6 +11,7 @@ mod backend;
 mod capability;
 mod certificate;
 mod filter;
+mod json_web_key;
 mod key;
 mod l4route;
 mod listener;
@@ -28,11 +29,15 @@ mod validity;
 mod workload;
 
 pub use address_source::AddressSource;
-pub use authentication::{ApiKeys, Authentication, ClientKey, CredentialMethods, CredentialPlace, Demands};
+pub use authentication::{
+    ApiKeys, Authentication, ClaimHeader, ClientKey, CredentialMethods, CredentialPlace, Demands,
+    JwtProvider, Satisfy,
+};
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
 pub use filter::*;
+pub use json_web_key::{InvalidKeySet, JsonWebKey, JsonWebKeySet, KeyMaterial, Secrets, SigningAlgorithm};
 pub use key::{
     AuthenticationKey, AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName,
     RateLimitKey, ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,

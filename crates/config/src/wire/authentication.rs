@@ -1,10 +1,13 @@
 //! Authentication on the wire.
 
-use super::authorization::{decode_mode, encode_mode};
+use super::authorization::{decode_alternatives, decode_mode, encode_alternatives, encode_mode};
 use super::invalid::{Invalid, each, optional, required};
 use super::value;
-use crate::model::{ApiKeys, Authentication, ClientKey, CredentialMethods, CredentialPlace, Demands};
-use crate::proto::{self, credential_place::Kind};
+use crate::model::{
+    ApiKeys, Authentication, ClaimHeader, ClientKey, CredentialMethods, CredentialPlace, Demands,
+    JsonWebKeySet, JwtProvider, Satisfy, Secrets,
+};
+use crate::proto::{self, credential_place::Kind, jwt_provider::Keys};
 use bytes::Bytes;
 use std::collections::HashSet;
 
@@ -17,10 +20,14 @@ pub(super) fn encode(authentication: &Authentication) -> proto::Authentication {
     match &authentication.demands {
         Demands::Closed => proto::Authentication { closed: true, ..base },
         Demands::Credentials(methods) => {
-            let CredentialMethods { optional, api_keys } = methods;
+            let CredentialMethods { optional, satisfy, exempt, api_keys, jwt } = methods;
+            let providers: Vec<_> = jwt.iter().map(encode_provider).collect();
             proto::Authentication {
                 optional: *optional,
+                any: *satisfy == Satisfy::Any,
+                exempt: (!exempt.is_empty()).then(|| encode_alternatives(exempt)),
                 api_keys: api_keys.as_ref().map(encode_api_keys),
+                jwt: (!providers.is_empty()).then_some(proto::Jwt { providers }),
                 ..base
             }
         }
@@ -28,15 +35,19 @@ pub(super) fn encode(authentication: &Authentication) -> proto::Authentication {
 }
 
 pub(super) fn decode(message: proto::Authentication) -> Result<Authentication, Invalid> {
-    let proto::Authentication { name, mode, closed, optional: is_optional, api_keys } = message;
+    let proto::Authentication { name, mode, closed, optional: is_optional, any, exempt, api_keys, jwt } =
+        message;
     let name = value::name(name).map_err(|it| it.within("name"))?;
     let mode = decode_mode(mode)?;
     let methods = CredentialMethods {
         optional: is_optional,
+        satisfy: if any { Satisfy::Any } else { Satisfy::All },
+        exempt: optional(exempt, "exempt", decode_alternatives)?.unwrap_or_default(),
         api_keys: optional(api_keys, "api_keys", decode_api_keys)?,
+        jwt: optional(jwt, "jwt", decode_jwt)?.unwrap_or_default(),
     };
     let demands = match (closed, methods.has_any()) {
-        (true, false) if !is_optional => Demands::Closed,
+        (true, false) if !is_optional && !any && methods.exempt.is_empty() => Demands::Closed,
         (true, _) => return Err(Invalid::new("closed", "there is something beside it")),
         (false, true) => Demands::Credentials(methods),
         // It would let everybody pass, or nobody; which of these is not said.
@@ -81,7 +92,51 @@ fn decode_key(message: proto::ClientKey) -> Result<ClientKey, Invalid> {
     })
 }
 
-pub(super) fn encode_place(place: &CredentialPlace) -> proto::CredentialPlace {
+fn encode_provider(it: &JwtProvider) -> proto::JwtProvider {
+    let claim =
+        |it: &ClaimHeader| proto::ClaimHeader { claim: it.claim.to_string(), header: it.header.to_string() };
+    proto::JwtProvider {
+        name: it.name.to_string(),
+        issuer: it.issuer.to_string(),
+        audiences: it.audiences.iter().map(ToString::to_string).collect(),
+        keys: Some(Keys::KeySet(it.key_set.to_string())),
+        places: it.places.iter().map(encode_place).collect(),
+        forward: it.forward,
+        claims: it.claims.iter().map(claim).collect(),
+    }
+}
+
+fn decode_jwt(message: proto::Jwt) -> Result<Vec<JwtProvider>, Invalid> {
+    let providers = each(message.providers, "providers", decode_provider)?;
+    let mut known = HashSet::new();
+    if providers.is_empty() || !providers.iter().all(|it| known.insert(it.issuer.clone())) {
+        return Err(Invalid::new("providers", "there is none, or an issuer stands twice"));
+    }
+    Ok(providers)
+}
+
+fn decode_provider(message: proto::JwtProvider) -> Result<JwtProvider, Invalid> {
+    let key_set = required(message.keys, "keys", |Keys::KeySet(text)| {
+        JsonWebKeySet::parse(&text, Secrets::Allowed).map_err(|error| Invalid::new("key_set", error))?;
+        Ok(text.into())
+    })?;
+    Ok(JwtProvider {
+        name: value::name(message.name).map_err(|it| it.within("name"))?,
+        issuer: value::name(message.issuer).map_err(|it| it.within("issuer"))?,
+        audiences: each(message.audiences, "audiences", value::name)?,
+        key_set,
+        places: decode_places(message.places)?,
+        forward: message.forward,
+        claims: each(message.claims, "claims", |it| {
+            Ok(ClaimHeader {
+                claim: value::name(it.claim).map_err(|it| it.within("claim"))?,
+                header: value::header_name(it.header).map_err(|it| it.within("header"))?,
+            })
+        })?,
+    })
+}
+
+fn encode_place(place: &CredentialPlace) -> proto::CredentialPlace {
     let kind = match place {
         CredentialPlace::Header { name, prefix } => {
             Kind::Header(proto::HeaderPlace { name: name.to_string(), prefix: prefix.to_string() })
@@ -92,7 +147,7 @@ pub(super) fn encode_place(place: &CredentialPlace) -> proto::CredentialPlace {
     proto::CredentialPlace { kind: Some(kind) }
 }
 
-pub(super) fn decode_places(messages: Vec<proto::CredentialPlace>) -> Result<Vec<CredentialPlace>, Invalid> {
+fn decode_places(messages: Vec<proto::CredentialPlace>) -> Result<Vec<CredentialPlace>, Invalid> {
     if messages.is_empty() {
         return Err(Invalid::new("places", "there has to be one"));
     }

@@ -6,7 +6,7 @@ use fairway_config::Delta;
 use fairway_config::model::{
     ApiKeys, AppProtocol, Authentication, AuthenticationKey, Authorization, AuthorizationKey, Backend,
     ClientKey, CredentialMethods, CredentialPlace, Demands, Filter, Limit, LimitKeyPart, Limits, Listener,
-    Mirror, OriginPattern, RateLimit, Resource, ResourceKey, ResourceKind, Route, Rule,
+    Mirror, OriginPattern, PathMatch, RateLimit, Resource, ResourceKey, ResourceKind, Route, Rule,
 };
 use fairway_policy::{Action, Condition, Mode};
 use http::HeaderName;
@@ -420,4 +420,110 @@ fn bytes_have_no_credentials() {
             assert!(!set(&unknown).lets_bytes_pass(&tables, source), "{level}: what is not known closes");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_exempt_needs_no_key_in_no_other_spelling() {
+    local(async {
+        let exempt = keys("shop/keys", |it, _| {
+            let path = Condition::PathIs(vec![PathMatch::Prefix("/open".into()).into()]);
+            let get = Condition::MethodIs(vec![http::Method::GET]);
+            let unknown = Condition::NotUnderstood("of the future".into());
+            it.exempt = vec![vec![path, get], vec![unknown]];
+        });
+        let running = Scene { at_rule: vec!["shop/keys"], ..Scene::default() }.start([exempt]);
+        for (line, status) in [
+            ("GET /open", 200),
+            ("GET /open/x?y", 200),
+            ("GET /%6Fpen", 200),
+            ("POST /open", 401),
+            ("GET /opens", 401),
+            ("GET /Open", 401),
+            ("GET //open", 401),
+            ("GET /open;x", 401),
+            ("GET /x/%2Fopen", 401),
+            ("GET /closed;/open", 401),
+            ("GET /", 401),
+        ] {
+            assert_eq!(running.ask(line, "").await.0, status, "{line}");
+        }
+        assert_eq!(running.ask("GET /open", "x-client: eve\r\n").await.0, 200);
+        assert!(!running.last().contains("x-client"), "also there nobody says who the client is");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_or_a_key_or_both() {
+    use aws_lc_rs::hmac;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use fairway_config::model::{ClaimHeader, JwtProvider, Satisfy};
+    use std::time::{SystemTime, UNIX_EPOCH};
+    let secret = [7; 32];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let token = |issuer: &str| {
+        let claims = format!(r#"{{"iss":"{issuer}","sub":"cy","exp":{}}}"#, now + 60);
+        let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#);
+        let message = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes())))
+    };
+    let both = |satisfy| {
+        keys("shop/keys", |it, _| {
+            it.satisfy = satisfy;
+            it.jwt = vec![JwtProvider {
+                name: "a".into(),
+                issuer: "https://a.ex".into(),
+                audiences: vec![],
+                key_set: format!(r#"{{"keys":[{{"kty":"oct","k":"{}"}}]}}"#, URL_SAFE_NO_PAD.encode(secret))
+                    .into(),
+                places: vec![CredentialPlace::Header {
+                    name: http::header::AUTHORIZATION,
+                    prefix: "Bearer ".into(),
+                }],
+                forward: false,
+                claims: vec![ClaimHeader { claim: "sub".into(), header: HeaderName::from_static("x-user") }],
+            }];
+        })
+    };
+    let (good, bad) = (token("https://a.ex"), token("https://b.ex"));
+    let bearer = |token: &str| format!("authorization: Bearer {token}\r\n");
+    let key = "x-key: one\r\n".to_owned();
+    local(async {
+        for (headers, all, any) in [
+            (String::new(), 401, 401),
+            (bearer(&good), 401, 200),
+            (key.clone(), 401, 200),
+            (bearer(&good) + &key, 200, 200),
+            (bearer(&bad) + &key, 401, 200),
+            (bearer(&good) + "x-key: none\r\n", 401, 200),
+            (bearer(&bad), 401, 401),
+        ] {
+            for (satisfy, status) in [(Satisfy::All, all), (Satisfy::Any, any)] {
+                let scene = Scene { at_rule: vec!["shop/keys"], ..Scene::default() };
+                let running = scene.start([both(satisfy)]);
+                let (got, text) = running.ask("GET /", &format!("{headers}x-user: eve\r\n")).await;
+                assert_eq!(got, status, "{satisfy:?} {headers}: {text}");
+                let heard = running.last();
+                assert!(
+                    !heard.contains("eve") && !heard.contains("bearer") && !heard.contains("x-key"),
+                    "{heard}"
+                );
+                if got == 200 && headers.contains(&good) {
+                    assert!(heard.contains("\r\nx-user: cy\r\n"), "{heard}");
+                    // Once more: it is remembered.
+                    assert_eq!(running.status(&headers).await, 200);
+                    assert!(running.last().contains("\r\nx-user: cy\r\n"));
+                }
+                if headers == bearer(&bad) {
+                    assert!(
+                        text.contains("\r\nwww-authenticate: bearer error=\"invalid_token\"\r\n"),
+                        "{text}"
+                    );
+                }
+            }
+        }
+    })
+    .await;
 }

@@ -1,17 +1,21 @@
 //! From what a policy says to what proxies ask for.
 
 mod api_key;
+mod jwt;
 mod place;
 
 use super::spec;
 use crate::compile::policy::access::review::TOLD;
+use crate::compile::policy::access::rules::counted;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::authentication_policy::AuthenticationPolicySpec;
+use crate::resources::access_policy::AccessOperation;
+use crate::resources::authentication_policy::{AuthenticationPolicySpec, Exemption, Satisfy as Written};
 use crate::resources::{AuthenticationPolicy, Kind, ObjectRef};
-use fairway_config::model::{CredentialMethods, ObjectName};
+use fairway_config::model::{CredentialMethods, ObjectName, Satisfy};
 use fairway_incremental::Query;
+use fairway_policy::Condition;
 use std::sync::Arc;
 
 /// Compiles what a policy says.
@@ -50,11 +54,46 @@ fn compile(
 ) -> Option<CredentialMethods> {
     let from = ObjectRef::from_name(Kind::AuthenticationPolicy, name);
     let api_keys = spec.api_key.as_ref().map(|it| api_key::compile(reader, &from, it, defects));
-    if api_keys.is_none() {
+    let jwt = spec.jwt.as_ref().map(|it| jwt::compile(it, defects));
+    if api_keys.is_none() && jwt.is_none() {
         defects.invalid("spec", "it asks for nothing");
     }
     let optional = spec.optional.unwrap_or_default();
-    Some(CredentialMethods { optional, api_keys: api_keys.flatten() })
+    let satisfy = match spec.satisfy.unwrap_or_default() {
+        Written::All => Satisfy::All,
+        Written::Any => Satisfy::Any,
+    };
+    let exempt = spec.exempt.as_ref().map(|it| exempt(it, reader, defects)).unwrap_or_default();
+    let jwt = jwt.unwrap_or_default();
+    Some(CredentialMethods { optional, satisfy, exempt, api_keys: api_keys.flatten(), jwt })
+}
+
+/// What needs no credentials. An entry that says nothing would exempt everything.
+fn exempt(written: &[Exemption], reader: &Reader<'_>, defects: &mut Defects) -> Vec<Vec<Condition>> {
+    let field = "spec.exempt";
+    if written.is_empty() {
+        defects.invalid(field, "the list is empty; leave it out to exempt nothing");
+    }
+    for (index, it) in written.iter().enumerate() {
+        if it.paths.is_empty() {
+            defects.invalid(format!("{field}[{index}].paths"), "an exemption names a path");
+        }
+        if it.methods.as_ref().is_some_and(Vec::is_empty) {
+            defects.invalid(
+                format!("{field}[{index}].methods"),
+                "the list is empty; leave it out for every method",
+            );
+        }
+    }
+    let operation = |it: &Exemption| AccessOperation {
+        paths: Some(it.paths.clone()),
+        methods: it.methods.clone(),
+        ..AccessOperation::default()
+    };
+    let operations: Vec<AccessOperation> = written.iter().map(operation).collect();
+    let (lists, invalid) = counted(field, &operations, &reader.settings());
+    invalid.into_iter().for_each(|it| defects.invalid(it.field, it.reason));
+    lists
 }
 
 /// What is wrong with a policy.
