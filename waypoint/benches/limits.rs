@@ -83,12 +83,12 @@ fn measure_admission(name: &str, keys: Vec<Vec<LimitKeyPart>>, clients: u32, is_
     let tables = proxy(keys).tables();
     let each = tenth(threads, |thread| {
         // A worker of its own, which counts where all others do.
-        let (parts, proxy) = (head(), proxy(vec![]));
+        let (mut parts, proxy) = (head(), proxy(vec![]));
         let mut admission = proxy.admission(tables.clone(), &parts).expect("a listener");
         let first = if is_apart { thread * clients } else { 0 };
         move |number| {
             let address = IpAddr::V4(Ipv4Addr::from_bits(first + number % clients));
-            admission.admit(black_box(address), black_box(&parts))
+            admission.admit(black_box(address), black_box(&mut parts))
         }
     });
     println!("admission {name:<40} {threads} threads {each} a request, the clock included");

@@ -150,6 +150,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         retry: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     };
     let version = HeaderMatch {
         name: http::HeaderName::from_static("version"),
@@ -182,6 +183,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         via: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     };
     [
         Resource::Route(Arc::new(route)),
@@ -206,6 +208,7 @@ fn listener() -> Resource {
         filters: vec![],
         limits: vec![],
         treatment: None,
+        authentications: vec![],
     }))
 }
 

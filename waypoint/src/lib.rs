@@ -20,7 +20,7 @@
 //! # Structure
 //!
 //! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request, [`address`] where a client is. They are
-//! pure. [`limit`] counts requests. [`listen`] accepts,
+//! pure. [`authentication`] verifies who clients are, [`limit`] counts requests. [`listen`] accepts,
 //! [`serve`] is the HTTP connections of clients, [`pipeline`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and
 //! [`datagram`] relay what is not HTTP.
 //! [`Waypoint`] puts the parts together; [`program`] is the command line around it.
@@ -51,6 +51,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod authentication;
 mod body;
 mod connection;
 mod cookie;

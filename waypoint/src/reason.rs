@@ -42,6 +42,10 @@ pub enum Reason {
     Misdirected,
     /// No rule of a route matches the request.
     NoRoute,
+    /// The client has not said who it is, as a policy asks for it.
+    Unauthenticated,
+    /// An authentication is not known, or cannot be carried out.
+    UnresolvedAuthentication,
     /// A policy does not let it pass.
     Denied,
     /// A limit does not let it pass for now.
@@ -100,6 +104,7 @@ impl Reason {
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Loop => StatusCode::LOOP_DETECTED,
@@ -107,6 +112,7 @@ impl Reason {
             | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
+            | Self::UnresolvedAuthentication
             | Self::UnresolvedLimit
             | Self::Filter
             | Self::TlsPolicy => StatusCode::INTERNAL_SERVER_ERROR,
@@ -137,6 +143,8 @@ impl Reason {
             Self::ListenerClosed => "listener_closed",
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnresolvedAuthentication => "unresolved_authentication",
             Self::Denied => "denied",
             Self::Limited(_) => "limited",
             Self::UnresolvedLimit => "unresolved_limit",
@@ -160,7 +168,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 35] = [
+    pub const LABELS: [&'static str; 37] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -177,6 +185,8 @@ impl Reason {
         "listener_closed",
         "misdirected",
         "no_route",
+        "unauthenticated",
+        "unresolved_authentication",
         "denied",
         "limited",
         "unresolved_limit",
@@ -229,6 +239,8 @@ impl Reason {
             Self::ListenerClosed => "This listener is closed.\n",
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
+            Self::Unauthenticated => "The request needs valid credentials.\n",
+            Self::UnresolvedAuthentication => "An authentication cannot be carried out.\n",
             Self::Denied => "Access denied.\n",
             Self::Limited(_) => "Too many requests.\n",
             Self::UnresolvedLimit => "A limit cannot be carried out.\n",
@@ -274,6 +286,7 @@ impl Reason {
         match self {
             Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
             Self::Denied => "7",                            // PERMISSION_DENIED
+            Self::Unauthenticated => "16",                  // UNAUTHENTICATED
             Self::Limited(_) | Self::BodyTooLarge => "8",   // RESOURCE_EXHAUSTED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
@@ -281,6 +294,7 @@ impl Reason {
             | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
+            | Self::UnresolvedAuthentication
             | Self::UnresolvedLimit
             | Self::Filter
             | Self::TlsPolicy => "14",

@@ -47,6 +47,8 @@ fn held() -> Vec<Value> {
     let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     vec![
         secret("good", certificate, key),
+        json!({ "apiVersion": "v1", "kind": "Secret", "type": "fairway.dev/credentials", "metadata": { "name": "keys", "namespace": "shop" },
+                "stringData": { "ada": "one", "bob": "two" } }),
         secret("halved", certificate, "rubbish"),
         secret("rubbish", "rubbish", key),
         secret("chain", &format!("{certificate}{authority}"), key),
@@ -258,6 +260,43 @@ fn client_policies() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
+fn authentication() -> impl Strategy<Value = Value> {
+    let target = select(vec![
+        json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" }),
+        json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r" }),
+        json!({ "group": "", "kind": "Service", "name": "web" }),
+    ]);
+    let keys = select(vec![
+        json!(null),
+        json!({ "credentialRefs": [{ "name": "keys" }] }),
+        json!({ "credentialRefs": [{ "name": "keys" }, { "name": "keys" }], "forwardClientIDHeader": "X-Client" }),
+        json!({ "credentialRefs": [{ "name": "gone" }], "extractFrom": [{ "type": "Cookie", "name": "é" }] }),
+        json!({ "credentialRefs": [{ "name": "keys" }], "extractFrom": [{ "type": "Query", "name": "é" }], "forwardClientIDHeader": "host" }),
+    ]);
+    let secret = r#"{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;
+    let provider = move |issuer: &str, set: &str, header: &str| json!({ "name": issuer, "issuer": issuer, "jwks": { "inline": set }, "claimToHeaders": [{ "claim": "a.b", "header": header }] });
+    let jwt = select(vec![
+        json!(null),
+        json!({ "providers": [provider("a", secret, "X-User"), provider("b", secret, "X-User")] }),
+        json!({ "providers": [provider("a", secret, "x"), provider("a", secret, "x")] }),
+        json!({ "providers": [provider("a", "{}", "x y")] }),
+    ]);
+    let exempt = select(vec![
+        json!(null),
+        json!([{ "paths": [{ "value": "/a//b;c/%2f" }], "methods": ["GET", "odd"] }]),
+        json!([{ "paths": [] }]),
+    ]);
+    (target, keys, jwt, exempt, any::<bool>()).prop_map(|(target, keys, jwt, exempt, is_optional)| {
+        let mut spec = json!({ "targetRefs": [target], "optional": is_optional });
+        for (name, value) in [("apiKey", keys), ("jwt", jwt), ("exempt", exempt)] {
+            if !value.is_null() {
+                spec[name] = value;
+            }
+        }
+        object("fairway.dev/v1alpha1", "AuthenticationPolicy", "who", spec)
+    })
+}
+
 fn l4_route() -> impl Strategy<Value = Value> {
     let parents = select(vec![
         json!([{ "name": "g" }]),
@@ -451,7 +490,7 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
     let parts = (
         gateway(),
         some(listener_set().boxed()),
-        (some(policy().boxed()), some(rate_limits().boxed())),
+        (some(policy().boxed()), some(rate_limits().boxed()), some(authentication().boxed())),
         prop::collection::vec(l4_route(), 0..2),
         service(),
         some(slice().boxed()),
@@ -459,12 +498,13 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
         some(super::routes().boxed()),
         (any::<bool>(), access_policies(), client_policies()),
     );
-    parts.prop_map(|(gateway, set, (policy, limits), l4, service, slice, pod, route, (is_meshed, access, clients))| {
+    parts.prop_map(|(gateway, set, (policy, limits, authentication), l4, service, slice, pod, route, rest)| {
+        let (is_meshed, access, clients) = rest;
         let mesh = if is_meshed { "enabled" } else { "disabled" };
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop", "labels": { "fairway.dev/mesh": mesh } } });
         let mut all = held();
         all.extend([namespace, gateway, service]);
-        all.extend([set, policy, limits, slice, pod, route].into_iter().flatten());
+        all.extend([set, policy, limits, authentication, slice, pod, route].into_iter().flatten());
         all.extend(l4);
         all.extend(access);
         all.extend(clients);

@@ -81,6 +81,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"ClusterTrustBundle":      {Group: "certificates.k8s.io", Version: "v1beta1", Resource: "clustertrustbundles"},
 	"ReferenceGrant":          {Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"},
 	"AccessPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "accesspolicies"},
+	"AuthenticationPolicy":    {Group: "fairway.dev", Version: "v1alpha1", Resource: "authenticationpolicies"},
 	"ClientPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "clientpolicies"},
 	"RateLimitPolicy":         {Group: "fairway.dev", Version: "v1alpha1", Resource: "ratelimitpolicies"},
 	"GatewayParameters":       {Group: "fairway.dev", Version: "v1alpha1", Resource: "gatewayparameters"},

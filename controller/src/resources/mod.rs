@@ -6,6 +6,7 @@
 pub mod access_policy;
 mod address;
 mod api_resource;
+pub mod authentication_policy;
 mod authorities;
 pub mod client_policy;
 mod config_map;
@@ -56,7 +57,7 @@ pub use meta::Meta;
 pub use node::Node;
 pub use object::{InvalidObject, Object, Typed};
 pub use provenance::{Controller, Provenance};
-pub use secret::{LastGoodPair, Secret};
+pub use secret::{CREDENTIALS, Credentials, LastGoodPair, Secret};
 pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
 pub(crate) use table::for_each_kind;

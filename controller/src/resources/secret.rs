@@ -1,11 +1,13 @@
-//! Secrets, cut down to certificates with their keys and to authorities.
+//! Secrets, cut down to certificates with their keys, to authorities, and to credentials of clients.
 
 use super::{Authorities, Meta};
 use fairway_config::model::{Certificate, CertificateKey, ObjectName, Period};
 use k8s_openapi::api::core::v1 as full;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A Secret; of its data only the authorities are kept, and of one of type `kubernetes.io/tls` the certificate and key.
+/// A Secret; of its data only the authorities are kept, of one of type `kubernetes.io/tls` the certificate and key, and of one of type
+/// `fairway.dev/credentials` everything.
 #[derive(Clone, PartialEq)]
 pub struct Secret {
     /// Name, namespace, labels, generation.
@@ -18,11 +20,16 @@ pub struct Secret {
     pub private_key: Option<Arc<str>>,
     /// What is under `ca.crt`.
     pub authorities: Option<Authorities>,
+    /// What it holds, if it is of the type that holds credentials of clients.
+    pub credentials: Option<Credentials>,
     /// What it held when that was last in order; only while what it holds is not (see `source::LastGood`).
     pub last_good: Option<LastGoodPair>,
     /// Where the present stands to the validity of the certificate in use (see `source::CertificatePeriods`).
     pub period: Period,
 }
+
+/// Credentials of clients, as they are written.
+pub type Credentials = Arc<BTreeMap<Arc<str>, Arc<[u8]>>>;
 
 /// A certificate and its key (PEM) that are in order.
 #[derive(Clone, PartialEq)]
@@ -35,6 +42,8 @@ pub struct LastGoodPair {
 
 /// The type of Secret that holds a certificate.
 const TLS: &str = "kubernetes.io/tls";
+/// The type of Secret that holds credentials of clients.
+pub const CREDENTIALS: &str = "fairway.dev/credentials";
 /// Where ConfigMaps and Secrets keep certificates of authorities.
 pub(super) const AUTHORITIES: &str = "ca.crt";
 
@@ -43,6 +52,12 @@ impl Secret {
     pub fn new(full: full::Secret) -> Self {
         let kind = full.type_.unwrap_or_else(|| "Opaque".to_owned());
         let (mut data, mut plain) = (full.data.unwrap_or_default(), full.string_data.unwrap_or_default());
+        let credentials = (kind == CREDENTIALS).then(|| {
+            let written = data.iter().map(|(name, it)| (name.as_str().into(), it.0.as_slice().into()));
+            // As in a cluster: stringData goes over data.
+            let plain = plain.iter().map(|(name, it)| (name.as_str().into(), it.as_bytes().into()));
+            Arc::new(written.chain(plain).collect())
+        });
         let mut take = |key: &str| -> Option<Arc<str>> {
             // As in a cluster: stringData goes over data.
             let text = plain
@@ -61,6 +76,7 @@ impl Secret {
             certificate,
             private_key,
             authorities,
+            credentials,
             last_good: None,
             period: Period::Valid,
         }

@@ -130,6 +130,11 @@ macro_rules! for_each_kind {
                     kind: "RateLimitPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
                     spec: rate_limit_policy::Reading,
                 }
+                /// An AuthenticationPolicy: how clients say who they are.
+                AuthenticationPolicy {
+                    kind: "AuthenticationPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
+                    spec: authentication_policy::Reading,
+                }
             }
             unhandled {
                 /// An XBackendTrafficPolicy: retry budgets and session persistence of a Service.

@@ -20,9 +20,11 @@ pub(super) fn passed_over(written: &Value, read: &Value, in_rules: bool) -> Opti
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(name, value)| {
             let inner = match read.get(name) {
-                Some(read) => {
-                    passed_over(value, read, in_rules || matches!(name.as_str(), "rules" | "local"))?
-                }
+                Some(read) => passed_over(
+                    value,
+                    read,
+                    in_rules || matches!(name.as_str(), "rules" | "local" | "apiKey" | "jwt" | "exempt"),
+                )?,
                 None if value.is_null() && in_rules => {
                     here("it has no value; write one, or leave the field out")
                 }

@@ -42,6 +42,8 @@ impl StandIn {
             Kind::ListenerSet => json!({ "parentRef": written["spec"]["parentRef"], "listeners": [] }),
             // It closes them as well: without limits nobody can say what passes. What only observes closes nothing.
             Kind::RateLimitPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
+            // Without it nobody can say who clients are, so it closes them, too.
+            Kind::AuthenticationPolicy => json!({ "targetRefs": targets, "mode": written["spec"]["mode"] }),
             // Nobody can say what it asks for, so it closes its targets, and takes nothing from another policy.
             kind if Kind::POLICIES.contains(&kind) => json!({ "targetRefs": targets }),
             // What these open stays shut while they are not read.

@@ -1,6 +1,7 @@
 //! Strategies that make any resource, for property tests.
 
 mod address_source;
+mod authentication;
 mod client_treatment;
 mod limit;
 mod probe;
@@ -22,6 +23,7 @@ use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+pub use authentication::authentication;
 pub use limit::rate_limit;
 pub use route::{l4_route, route};
 
@@ -91,19 +93,12 @@ pub fn listener() -> impl Strategy<Value = Listener> {
     ];
     let filters = vec(route::filter(), 0..2);
     let treatment = client_treatment::treatment();
-    let rest = (
-        of(key()),
-        vec(key(), 0..2),
-        vec(key(), 0..2),
-        address_source::source(),
-        of(name()),
-        filters,
-        treatment,
-    );
+    let guards = (vec(key(), 0..2), vec(key(), 0..2), vec(key(), 0..2));
+    let rest = (of(key()), guards, address_source::source(), of(name()), filters, treatment);
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
-            let (backend_certificate, authorizations, limits, address_source, closed, filters, treatment) =
-                rest;
+            let (backend_certificate, guards, address_source, closed, filters, treatment) = rest;
+            let (authorizations, limits, authentications) = guards;
             Listener {
                 key,
                 gateway,
@@ -119,6 +114,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 filters,
                 limits,
                 treatment,
+                authentications,
             }
         },
     )
@@ -143,9 +139,9 @@ fn termination() -> impl Strategy<Value = TlsTermination> {
 /// A backend of every protocol, in the clear, over TLS, or unusable.
 pub fn backend() -> impl Strategy<Value = Backend> {
     let via = of((key(), socket_address()));
-    let guards = (vec(key(), 0..2), vec(key(), 0..2));
+    let guards = (vec(key(), 0..2), vec(key(), 0..2), vec(key(), 0..2));
     (key(), key(), port(), app_protocol(), trust::security(), via, guards).prop_map(
-        |(key, service, port, protocol, security, via, (authorizations, limits))| Backend {
+        |(key, service, port, protocol, security, via, (authorizations, limits, authentications))| Backend {
             key,
             service,
             port,
@@ -154,6 +150,7 @@ pub fn backend() -> impl Strategy<Value = Backend> {
             via,
             authorizations,
             limits,
+            authentications,
         },
     )
 }

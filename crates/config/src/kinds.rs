@@ -39,6 +39,10 @@ macro_rules! for_each_kind {
             L4Route { table: l4_routes, key: RouteKey = |it| it.key.clone(), wire: l4_route }
             /// How often requests may come.
             RateLimit { table: rate_limits, key: RateLimitKey = |it| it.name.clone().into(), wire: rate_limit }
+            /// How clients say who they are.
+            Authentication {
+                table: authentications, key: AuthenticationKey = |it| it.name.clone().into(), wire: authentication
+            }
         }
     };
 }

@@ -1,5 +1,6 @@
 //! Whether policies let a request or a connection pass: those of the listener that it came by, of the rule that takes it, and
-//! of the Service that it is for. They are those that say who may, here, and those that say how often ([`limits`]).
+//! of the Service that it is for. They are those that say who may, here, those that ask clients who they are ([`authentication`]), and
+//! those that say how often ([`limits`]).
 //!
 //! A Service's policies judge what is asked of the Service and what is routed to it, at the proxy that goes straight to its
 //! endpoints. Where the Service requires a waypoint that is the waypoint, so that nothing is judged twice.
@@ -7,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::authentication::{self, Authenticated};
 use super::execution::{Execution, Notes};
 use super::guards::Guards;
 use super::{Client, Origin, Reason, ServiceOrigin, limits};
@@ -18,7 +20,9 @@ use crate::telemetry::{BytesRefusal, Observed};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
-use fairway_config::model::{AuthorizationKey, BackendKey, Listener, RateLimitKey, SpiffeId};
+use fairway_config::model::{
+    AuthenticationKey, AuthorizationKey, BackendKey, Listener, RateLimitKey, SpiffeId,
+};
 use fairway_policy::{
     Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, Verdict, evaluate,
 };
@@ -56,8 +60,8 @@ pub(crate) struct PolicyCheck<'a, 't, E: Execution<'t>> {
     pub tables: &'t Tables,
     pub policies: PolicySet<'t>,
     pub source: RequestSource<'a>,
-    /// Whether what the listener counts by address was counted before its filters.
-    pub is_counted_at_listener: bool,
+    /// Whether the listener has counted by address and asked who the client is before its filters.
+    pub is_admitted_at_listener: bool,
     pub notes: &'a mut E::Notes,
 }
 
@@ -66,6 +70,8 @@ pub(crate) struct PolicyCheck<'a, 't, E: Execution<'t>> {
 pub(super) enum Step {
     /// Counts by the address of the client, before anybody asks who that is.
     CountByAddress,
+    /// Asks clients who they are.
+    Authenticate,
     /// Judges whether the client may ask.
     Judge,
     /// Counts by all other limits.
@@ -107,7 +113,7 @@ impl<'t> PolicySet<'t> {
         Self { service: Guards::of_cluster(cluster, own), ..Self::default() }
     }
 
-    /// Whether nothing judges and nothing counts: everything passes.
+    /// Whether nothing authenticates, judges or counts: everything passes.
     pub fn is_open(&self) -> bool {
         self.listener.is_empty() && self.rule.is_empty() && self.service.is_empty()
     }
@@ -115,6 +121,17 @@ impl<'t> PolicySet<'t> {
     /// The names of all limits, level by level.
     pub fn limits(self) -> impl Iterator<Item = &'t RateLimitKey> {
         self.listener.limits().iter().chain(self.rule.limits()).chain(self.service.limits())
+    }
+
+    /// The names of all authentications, level by level.
+    pub fn authentications(self) -> impl Iterator<Item = &'t AuthenticationKey> {
+        let of_levels = self.listener.authentications().iter().chain(self.rule.authentications());
+        of_levels.chain(self.service.authentications())
+    }
+
+    /// Whether a client is asked who it is.
+    pub fn has_authentications(&self) -> bool {
+        [self.listener, self.rule, self.service].into_iter().any(|it| !it.authentications().is_empty())
     }
 
     /// Whether a limit counts requests there.
@@ -137,13 +154,17 @@ impl<'t> PolicySet<'t> {
         if self.is_open() {
             return Ok(None);
         }
+        if let Some(key) = authentication::of_bytes(*self, tables) {
+            return Err(BytesRefusal::Authentication(key.clone()));
+        }
         limits::admit_bytes(worker, tables, *self, source)?;
         Ok(settle(worker, tables, self.judge(tables, &source.attributes(None)))?)
     }
 
     /// Whether a connection of which only the bytes are known passes. Nothing is counted.
     pub fn lets_bytes_pass(&self, tables: &'t Tables, source: RequestSource<'_>) -> bool {
-        limits::let_bytes_pass(tables, *self, source)
+        authentication::of_bytes(*self, tables).is_none()
+            && limits::let_bytes_pass(tables, *self, source)
             && self.judge(tables, &source.attributes(None)).verdict.is_allowed()
     }
 
@@ -246,19 +267,25 @@ impl<'a, 't, E: Execution<'t>> PolicyCheck<'a, 't, E> {
         source: RequestSource<'a>,
         notes: &'a mut E::Notes,
     ) -> Self {
-        Self { execution, tables, policies, source, is_counted_at_listener: false, notes }
+        Self { execution, tables, policies, source, is_admitted_at_listener: false, notes }
     }
 
-    /// Of a request whose listener may have filters: then [`Self::admit`] has counted it there by its address.
+    /// Of a request whose listener may have filters: then [`Self::admit`] has counted it there by its address, and asked who sends it.
     pub(super) fn behind_filters(self, has_filters: bool) -> Self {
-        Self { is_counted_at_listener: has_filters, ..self }
+        Self { is_admitted_at_listener: has_filters, ..self }
     }
 
     /// All steps, where no stage stands between.
-    pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
+    pub(super) async fn pass(
+        &mut self,
+        parts: &mut Parts,
+        authenticated: &mut Authenticated,
+    ) -> Result<(), Reason> {
         let mut next = Step::FIRST;
         while let Some(step) = next {
-            self.take(step, parts)?;
+            if self.takes(step) {
+                self.take(step, parts, authenticated).await?;
+            }
             next = step.next();
         }
         Ok(())
@@ -268,23 +295,38 @@ impl<'a, 't, E: Execution<'t>> PolicyCheck<'a, 't, E> {
     pub(super) fn takes(&self, step: Step) -> bool {
         match step {
             Step::CountByAddress | Step::Count => self.policies.has_limits(),
+            Step::Authenticate => self.policies.has_authentications(),
             Step::Judge => self.policies.judges(),
         }
     }
 
     /// Lets a request pass, or says why not.
-    pub(super) fn take(&mut self, step: Step, parts: &Parts) -> Result<(), Reason> {
+    pub(super) async fn take(
+        &mut self,
+        step: Step,
+        parts: &mut Parts,
+        authenticated: &mut Authenticated,
+    ) -> Result<(), Reason> {
         match step {
             Step::CountByAddress => limits::count(self, true, parts),
+            // Boxed: only the requests that are asked have room for its state.
+            Step::Authenticate => Box::pin(authentication::authenticate(self, parts, authenticated)).await,
             Step::Judge => self.judge(parts),
             Step::Count => limits::count(self, false, parts),
         }
     }
 
-    /// The first two steps by the listener, before its filters see a request. What the rule names is not known yet, and the listener judges
+    /// The first three steps by the listener, before its filters see a request. What the rule names is not known yet, and the listener judges
     /// again what the filters make of the request: what policies only observe is counted there.
-    pub(crate) fn admit(&mut self, parts: &Parts) -> Result<(), Reason> {
-        self.take(Step::CountByAddress, parts)?;
+    pub(crate) async fn admit(
+        &mut self,
+        parts: &mut Parts,
+        authenticated: &mut Authenticated,
+    ) -> Result<(), Reason> {
+        limits::count(self, true, parts)?;
+        if self.policies.has_authentications() {
+            Box::pin(authentication::admit(self, parts, authenticated)).await?;
+        }
         if !self.policies.judges() {
             return Ok(());
         }
@@ -328,7 +370,8 @@ impl Step {
     /// The one that is taken behind it, if there is one.
     pub(super) fn next(self) -> Option<Self> {
         match self {
-            Self::CountByAddress => Some(Self::Judge),
+            Self::CountByAddress => Some(Self::Authenticate),
+            Self::Authenticate => Some(Self::Judge),
             Self::Judge => Some(Self::Count),
             Self::Count => None,
         }
@@ -338,7 +381,7 @@ impl Step {
     pub(crate) fn position(self) -> Position {
         match self {
             Self::CountByAddress => Position::Authentication,
-            Self::Judge => Position::Authorization,
+            Self::Authenticate | Self::Judge => Position::Authorization,
             Self::Count => Position::Limit,
         }
     }
@@ -388,8 +431,9 @@ pub(super) fn admits_copy(
     if policies.is_open() || is_asked(cluster, source) {
         return true;
     }
-    // A copy takes no place, but what closes a Service closes it for copies as well.
-    if limits::are_closed(tables, policies) {
+    // A copy takes no place, but what closes a Service closes it for copies as well. Nor does a copy say who sends it: its credentials
+    // were for whom it is a copy of.
+    if limits::are_closed(tables, policies) || authentication::of_bytes(policies, tables).is_some() {
         return false;
     }
     let Ok(head) = RequestHead::read(parts) else { return false };

@@ -82,7 +82,9 @@ pub(crate) async fn decide<'t, E: Execution<'t>>(
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
             let (policies, source) = (entry(None), RequestSource::of(execution, port));
             if !policies.is_open() {
-                PolicyCheck::new(execution, tables, policies, source, notes).pass(parts)?;
+                PolicyCheck::new(execution, tables, policies, source, notes)
+                    .pass(parts, &mut chain.authenticated)
+                    .await?;
             }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
@@ -107,7 +109,8 @@ pub(crate) async fn decide<'t, E: Execution<'t>>(
             if !policies.is_open() {
                 PolicyCheck::new(execution, tables, policies, source, notes)
                     .behind_filters(has_filters)
-                    .pass(parts)?;
+                    .pass(parts, &mut chain.authenticated)
+                    .await?;
             }
             return Err(reason.into());
         }
@@ -148,7 +151,7 @@ pub(crate) async fn decide<'t, E: Execution<'t>>(
     };
     let passing = match (&original, check) {
         (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
-        (None, Some(mut check)) => check.pass(parts).map_err(Stop::from),
+        (None, Some(mut check)) => check.pass(parts, &mut chain.authenticated).await.map_err(Stop::from),
         (None, None) => Ok(()),
     };
     let chosen = passing.and_then(|()| {
@@ -170,7 +173,9 @@ pub(crate) async fn decide<'t, E: Execution<'t>>(
     let policies = PolicySet::of_backend(cluster, own);
     if !policies.is_open() && origin.asked() != Some(cluster.key()) {
         let source = RequestSource::of(execution, port).routed_to(cluster, execution.settings());
-        PolicyCheck::new(execution, tables, policies, source, notes).pass(parts)?;
+        PolicyCheck::new(execution, tables, policies, source, notes)
+            .pass(parts, &mut chain.authenticated)
+            .await?;
     }
     drop(callouts);
     passed.put(&mut parts.headers, rule.hop());

@@ -2,21 +2,23 @@
 //! are counted, waited for and sent; where it is explained they are written down, and nothing is sent, counted or waited for.
 
 use super::access::PolicySet;
+use super::authentication;
 use super::callout::Callouts;
 use super::limits::{self, Asked};
 use super::sender::Sender;
 use super::target::RouteTarget;
 use super::{Origin, Reason};
+use crate::authentication::{Refusal, Verdict, Verifier};
 use crate::connection::Order;
 use crate::route::hop::{Hop, Hops};
 use crate::route::{ChosenBackend, RouteTable, RuleEntry};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Callout;
-use crate::table::{AccessTable, BoundListener};
+use crate::table::{AccessTable, Authenticator, BoundListener};
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::worker::Serving;
-use fairway_config::model::{BackendKey, CertificateKey, RateLimitKey, Scheme, SpiffeId};
+use fairway_config::model::{AuthenticationKey, BackendKey, CertificateKey, RateLimitKey, Scheme, SpiffeId};
 use fairway_policy::{Decider, PolicyRefusal};
 use fairway_telemetry::{RequestLabels, Series};
 use http::HeaderValue;
@@ -71,6 +73,14 @@ pub(crate) trait Execution<'t> {
     /// Counts a request by these limits, or says that one refuses it.
     fn count(&self, asked: &[Asked<'t>], notes: &mut Self::Notes) -> Result<(), Reason>;
 
+    /// What a policy says of the client's credentials, which asks for some.
+    fn verify(
+        &self,
+        asked: authentication::Asked<'t>,
+        notes: &mut Self::Notes,
+        verify: impl FnOnce(&'t Verifier) -> Verdict<'t>,
+    ) -> Verdict<'t>;
+
     /// Asks the client to connect anew: the Service is not this waypoint's any more.
     fn let_go(&self);
 }
@@ -118,6 +128,12 @@ pub(crate) trait Notes<'t> {
 
     /// All of these policies let it pass; the rule that allows it at the innermost level, if one does.
     fn allowed(&mut self, policies: &PolicySet<'t>, by: Option<Decider<'t>>);
+
+    /// The client has not said who it is, as a policy asks for it, or would be refused for that if the policy were enforced.
+    fn unauthenticated(&mut self, key: &AuthenticationKey, by: &Authenticator, refusal: &Refusal);
+
+    /// An authentication closes what it is for.
+    fn closed_by_authentication(&mut self, key: &AuthenticationKey);
 
     /// The limits of a policy close what they are for.
     fn closed_by(&mut self, key: &RateLimitKey);
@@ -180,6 +196,15 @@ impl<'t> Execution<'t> for Sender<'t> {
         limits::take(asked, self.client.worker.nanos(Instant::now()), notes)
     }
 
+    fn verify(
+        &self,
+        asked: authentication::Asked<'t>,
+        _: &mut Exchange,
+        verify: impl FnOnce(&'t Verifier) -> Verdict<'t>,
+    ) -> Verdict<'t> {
+        verify(&asked.by.verifier)
+    }
+
     fn let_go(&self) {
         self.client.connection.tell(Order::Finish);
     }
@@ -221,6 +246,14 @@ impl<'t> Notes<'t> for Exchange {
     }
 
     fn allowed(&mut self, _: &PolicySet<'t>, _: Option<Decider<'t>>) {}
+
+    fn unauthenticated(&mut self, key: &AuthenticationKey, by: &Authenticator, refusal: &Refusal) {
+        self.unauthenticated(key, by, refusal);
+    }
+
+    fn closed_by_authentication(&mut self, key: &AuthenticationKey) {
+        self.closed_by_authentication(key);
+    }
 
     fn closed_by(&mut self, key: &RateLimitKey) {
         self.closed_by(key);

@@ -1,14 +1,14 @@
 //! What stands on the way of a request and names policies.
 
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::{AuthorizationKey, BackendKey, Listener, RateLimitKey, Rule};
+use fairway_config::model::{AuthenticationKey, AuthorizationKey, BackendKey, Listener, RateLimitKey, Rule};
 use std::slice;
 use std::sync::LazyLock;
 
 /// What judges at [`Guards::Unknown`]: it is not known either, which refuses.
 static UNKNOWN: LazyLock<AuthorizationKey> = LazyLock::new(|| "unknown backend".into());
 
-/// What names authorizations, which say who may, and limits, which say how often.
+/// What names authentications, by which clients say who they are, authorizations, which say who may, and limits, which say how often.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Guards<'t> {
     /// Nothing that names any.
@@ -36,6 +36,16 @@ impl<'t> Guards<'t> {
         }
     }
 
+    /// By what clients say who they are, by the names that the configuration has for it.
+    pub(super) fn authentications(self) -> &'t [AuthenticationKey] {
+        match self {
+            Self::None | Self::Unknown => &[],
+            Self::Listener(it) => &it.authentications,
+            Self::Rule(it) => &it.authentications,
+            Self::Backend(it) => it.authentications(),
+        }
+    }
+
     /// Who may, by the names that the configuration has for it.
     pub(crate) fn authorizations(self) -> &'t [AuthorizationKey] {
         match self {
@@ -58,6 +68,6 @@ impl<'t> Guards<'t> {
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self.authorizations().is_empty() && self.limits().is_empty()
+        self.authentications().is_empty() && self.authorizations().is_empty() && self.limits().is_empty()
     }
 }

@@ -84,7 +84,7 @@ fn asked<'t, E: Execution<'t>>(
     let who = Who { address: source.address, identity: source.peer, headers: &parts.headers };
     let mut asked = SmallVec::new();
     let mut policies = check.policies;
-    if by_address && check.is_counted_at_listener {
+    if by_address && check.is_admitted_at_listener {
         policies.listener = Guards::None;
     }
     for (key, target) in targets(policies, check.tables) {

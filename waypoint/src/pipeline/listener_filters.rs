@@ -42,7 +42,9 @@ pub(super) async fn pass<'t, E: Execution<'t>>(
     let Entrance { serving, port, shown, policies } = entrance;
     if !policies.is_open() {
         let source = RequestSource::of(execution, port);
-        PolicyCheck::new(execution, &serving.tables, policies, source, notes).admit(parts)?;
+        PolicyCheck::new(execution, &serving.tables, policies, source, notes)
+            .admit(parts, &mut chain.authenticated)
+            .await?;
     }
     // Taken before the filters, so that none of them can take out or forge a mark.
     let passed = Hops::take(&mut parts.headers);

@@ -4,6 +4,7 @@
 
 pub(crate) mod access;
 mod attempts;
+pub(crate) mod authentication;
 mod callout;
 mod client;
 pub(crate) mod decide;

@@ -85,6 +85,9 @@ pub async fn serve(
     // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
     // beside an error would show a CORS failure in place of the error.
     chain.on_response(response.headers_mut());
+    if let Some(Reason::Unauthenticated) = refused {
+        chain.authenticated.challenge(response.headers_mut());
+    }
     if let (Some(reason), ErrorFormat::Grpc) = (refused, format) {
         local_reply::seal_grpc(response.headers_mut(), reason);
     }
@@ -171,6 +174,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=7120).contains(&size), "{size} bytes");
+        assert!((1024..=7128).contains(&size), "{size} bytes");
     }
 }

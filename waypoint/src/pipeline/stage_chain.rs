@@ -2,6 +2,7 @@
 
 use super::Reason;
 use super::access::{PolicyCheck, Step};
+use super::authentication::Authenticated;
 use super::decide::Stop;
 use super::execution::Execution;
 use crate::header_names::OwnedHeaders;
@@ -19,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) struct StageChain<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
+    /// What authentication leaves behind.
+    pub(super) authenticated: Authenticated,
     /// The filters of its listener. Boxed: mostly there are none, and each request that is under way has room for them.
     listener: Option<Box<(&'t StageList, Kept<'t>)>>,
     /// The lists of stages that it has come to: the rule's, then the backend's.
@@ -76,10 +79,10 @@ impl<'t> StageChain<'t> {
         context: &StageContext<'_>,
         check: Option<PolicyCheck<'_, 't, E>>,
     ) -> Result<(), Stop> {
-        let [rule, backend] = &mut self.lists;
+        let Self { mirrors, authenticated, lists: [rule, backend], .. } = self;
         let list = if rule.is_none() { rule } else { backend };
         let (_, kept) = list.insert((stages, Kept::default()));
-        let mut request = context.request(parts, original, &mut self.mirrors, kept);
+        let mut request = context.request(parts, original, mirrors, kept);
         let deadline = context.attributes.deadline;
         let Some(mut check) = check else { return run(stages, stages.all(), &mut request, deadline).await };
         let (mut from, mut next) = (0, Step::FIRST);
@@ -88,16 +91,18 @@ impl<'t> StageChain<'t> {
             if check.takes(step) {
                 let to = stages.before(step.position());
                 run(stages, from..to, &mut request, deadline).await?;
-                check.take(step, request.parts)?;
+                check.take(step, request.parts, authenticated).await?;
                 from = to;
             }
         }
         run(stages, from..usize::MAX, &mut request, deadline).await
     }
 
-    /// Headers of the request of which the stages have decided what they say, and the one that has the client's address.
+    /// Headers of the request of which authentication and the stages have decided what they say, and the one that has the client's
+    /// address.
     pub(super) fn owned(&self, address: Option<&HeaderName>) -> OwnedHeaders {
         let mut owned = OwnedHeaders::with_address(address);
+        self.authenticated.owned().into_iter().for_each(|it| owned.add(&it));
         for (stages, kept) in self.listener.as_deref().into_iter().chain(self.lists.iter().flatten()) {
             owned.add(stages.owned());
             kept.owned().into_iter().for_each(|it| owned.add(it));

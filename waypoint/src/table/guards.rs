@@ -80,6 +80,7 @@ fn resources(shape: &Shape, index: usize) -> [Resource; 2] {
         via: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     };
     [Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod attachments;
+mod authentications;
 mod departed;
 #[cfg(test)]
 mod guards;
@@ -18,6 +19,7 @@ mod tests;
 mod treatment;
 
 pub use access::AccessTable;
+pub use authentications::{AuthenticationTable, Authenticator};
 pub use limits::{Counted, Counting, LimitTable, LimitsOfTarget};
 pub use listeners::{BoundListener, ListenerSet, Socket, SocketKind};
 pub use opening::Opening;
@@ -65,7 +67,8 @@ pub struct Tables {
     telemetry: Telemetry,
     access: AccessTable,
     limits: LimitTable,
-    /// Whether a listener names authorizations or limits.
+    authentications: AuthenticationTable,
+    /// Whether a listener names authentications, authorizations or limits.
     guards_listeners: bool,
     /// Whether a backend does, also one that has gone.
     guards_backends: bool,
@@ -112,6 +115,10 @@ impl Tables {
         if of(ResourceKind::RateLimit).next().is_some() {
             next.limits = self.limits.next(snapshot, of(ResourceKind::RateLimit), &next.telemetry);
         }
+        if of(ResourceKind::Authentication).next().is_some() {
+            let changed = of(ResourceKind::Authentication);
+            next.authentications = self.authentications.next(snapshot, changed, &next.telemetry);
+        }
         if of(ResourceKind::Service).next().is_some() {
             next.addresses = Arc::new(services::by_address(snapshot));
             if self.is_of_waypoint() {
@@ -151,12 +158,17 @@ impl Tables {
         &self.limits
     }
 
-    /// Whether a listener names authorizations or limits. Mostly none does, and then no request looks for them.
+    /// The authentications of the configuration.
+    pub fn authentications(&self) -> &AuthenticationTable {
+        &self.authentications
+    }
+
+    /// Whether a listener names authentications, authorizations or limits. Mostly none does, and then no request looks for them.
     pub fn guards_listeners(&self) -> bool {
         self.guards_listeners
     }
 
-    /// Whether a backend names authorizations or limits.
+    /// Whether a backend names authentications, authorizations or limits.
     pub fn guards_backends(&self) -> bool {
         self.guards_backends
     }

@@ -43,6 +43,7 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         via: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     };
     let endpoints = Endpoints::of_anybody(key.into(), vec![endpoint]);
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]

@@ -1,11 +1,12 @@
 //! A request from its head to the last byte of its response: recorded when it is dropped, whatever became of it.
 
 use super::{Telemetry, describe_limit, describe_limits, outcome};
+use crate::authentication::Refusal;
 use crate::body::Progress;
 use crate::connection::Connection;
 use crate::reason::Reason;
-use crate::table::{AccessTable, Counted};
-use fairway_config::model::{ClientTreatment, RateLimitKey, SpiffeId};
+use crate::table::{AccessTable, Authenticator, Counted};
+use fairway_config::model::{AuthenticationKey, ClientTreatment, RateLimitKey, SpiffeId};
 use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{
     ClientAddress, Details, LimitDecision, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
@@ -99,6 +100,26 @@ impl Exchange {
             it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
+    }
+
+    /// A client has not said who it is, as a policy asks for it, or would be refused for that if the policy were enforced.
+    pub fn unauthenticated(&mut self, key: &AuthenticationKey, by: &Authenticator, refusal: &Refusal) {
+        let is_observed = by.verifier.is_observed();
+        let decision = if is_observed { PolicyDecision::WouldDeny } else { PolicyDecision::Denied };
+        if let Some(series) = by.series(refusal.method) {
+            self.telemetry.recorder.count_policy(series, decision);
+        }
+        self.record.note(|it| {
+            let would = if is_observed { "would be denied" } else { "denied" };
+            let (policy, method, why) = (key.policy(), refusal.method, refusal.why);
+            it.detail = Some(format!("{would} by policy=\"{policy}\" rule=\"{method}\": {why}"));
+            it.is_observed |= is_observed;
+        });
+    }
+
+    /// An authentication closes what it is for: it is not known, or cannot be carried out.
+    pub fn closed_by_authentication(&mut self, key: &AuthenticationKey) {
+        self.record.note(|it| it.detail = Some(format!("closed by policy=\"{}\"", key.policy())));
     }
 
     /// A limit refuses it, or would if it were enforced.

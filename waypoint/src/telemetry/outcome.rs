@@ -21,6 +21,8 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::ListenerClosed
         | Reason::Misdirected
         | Reason::NoRoute
+        | Reason::Unauthenticated
+        | Reason::UnresolvedAuthentication
         | Reason::Denied
         | Reason::Limited(_)
         | Reason::UnresolvedLimit

@@ -1,6 +1,6 @@
 //! What policies say of a request or a connection, as the log has it.
 
-use fairway_config::model::RateLimitKey;
+use fairway_config::model::{AuthenticationKey, RateLimitKey};
 use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{RuleName, describe_denial};
 
@@ -14,6 +14,8 @@ pub(crate) enum BytesRefusal {
     Policy(PolicyRefusal),
     /// The limits count requests, and nobody can count what is no request.
     Limits(RateLimitKey),
+    /// Bytes carry no credentials.
+    Authentication(AuthenticationKey),
 }
 
 // === impl BytesRefusal ===
@@ -30,6 +32,9 @@ pub(crate) fn describe_bytes_refusal(refusal: &BytesRefusal) -> String {
         BytesRefusal::Policy(refusal) => format!("denied by {}", describe_denial(refusal)),
         BytesRefusal::Limits(key) => {
             format!("closed by {}: it counts requests, and these bytes are none", describe_limits(key))
+        }
+        BytesRefusal::Authentication(key) => {
+            format!("closed by policy=\"{}\": bytes that are no request have no credentials", key.policy())
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::MemoryProxy;
 use crate::connection::ConnectionState;
 use crate::pipeline::access::{PolicyCheck, PolicySet, RequestSource};
+use crate::pipeline::authentication::Authenticated;
 use crate::pipeline::sender::Sender;
 use crate::pipeline::{Client, Origin};
 use crate::ports::PortId;
@@ -16,8 +17,10 @@ use http::request::Parts;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 /// What admits requests on one thread, by the policies and limits of a listener.
 pub struct Admission {
@@ -61,14 +64,20 @@ impl MemoryProxy {
 
 impl Admission {
     /// Whether a request of a client is let in.
-    pub fn admit(&mut self, client: IpAddr, parts: &Parts) -> bool {
+    pub fn admit(&mut self, client: IpAddr, parts: &mut Parts) -> bool {
         let Self { client: connected, serving, listener, exchange } = self;
         let sender = Sender::of_connection(connected);
         let listener = &listener.listener;
         let policies = PolicySet::of_listener(Some(listener));
         let source = RequestSource { peer: None, address: Some(client), port: listener.port, asked: None };
-        policies.is_open()
-            || PolicyCheck::new(&sender, &serving.tables, policies, source, exchange).admit(parts).is_ok()
+        if policies.is_open() {
+            return true;
+        }
+        let mut check = PolicyCheck::new(&sender, &serving.tables, policies, source, exchange);
+        let mut authenticated = Authenticated::default();
+        let admitted = pin!(check.admit(parts, &mut authenticated));
+        // Nothing here waits.
+        matches!(admitted.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
     }
 }
 

@@ -27,6 +27,7 @@ pub fn listener(key: &str) -> Listener {
         filters: vec![],
         limits: vec![],
         treatment: None,
+        authentications: vec![],
     }
 }
 
@@ -58,6 +59,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         retry: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     }
 }
 
@@ -86,6 +88,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         via: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     };
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -6,8 +6,9 @@ use ahash::HashMap;
 use fairway_balance::locality::{candidates, candidates_by_node, primary_family};
 use fairway_balance::{EndpointRecord, HashKey, Locality, Moment, Readmission, Request};
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint,
-    EndpointState, Endpoints, InternalTrafficPolicy, RateLimitKey, ServiceKey, SessionAffinity, SpiffeId,
+    AppProtocol, AuthenticationKey, AuthorizationKey, Backend, BackendKey, BackendSecurity, CertificateKey,
+    Endpoint, EndpointState, Endpoints, InternalTrafficPolicy, RateLimitKey, ServiceKey, SessionAffinity,
+    SpiffeId,
 };
 use fairway_telemetry::{ConnectionLabels, RequestLabels, Series};
 use rand::Rng;
@@ -159,9 +160,14 @@ impl Cluster {
         self.backend.as_ref().map(|it| &*it.limits).unwrap_or_default()
     }
 
-    /// Whether anything judges or counts it.
+    /// The authentications of what is asked of the backend's Service or routed to it.
+    pub fn authentications(&self) -> &[AuthenticationKey] {
+        self.backend.as_ref().map(|it| &*it.authentications).unwrap_or_default()
+    }
+
+    /// Whether anything authenticates, judges or counts it.
     pub fn is_guarded(&self) -> bool {
-        !self.authorizations().is_empty() || !self.limits().is_empty()
+        !self.authentications().is_empty() || !self.authorizations().is_empty() || !self.limits().is_empty()
     }
 
     /// The port of the Service; none for endpoints of which nothing else is known.

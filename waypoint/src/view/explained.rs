@@ -33,6 +33,9 @@ pub struct Explained {
     /// The policies that judge it, and what they say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<JudgedBy>,
+    /// What its client is asked for. Nobody is asked here: the explanation goes on as if this one had it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authentications: Vec<String>,
     /// The limits that count it. Nothing is counted here: the explanation goes on as if they let the request pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
@@ -79,6 +82,9 @@ pub struct Choice {
     /// The head that goes there, if its stages change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_on: Option<String>,
+    /// What its Service asks the client for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authentications: Vec<String>,
     /// The policies of its Service that judge the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<JudgedBy>,
@@ -127,6 +133,7 @@ impl Display for Explained {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
+        self.authentications.iter().try_for_each(|it| writeln!(f, "who      {it}"))?;
         self.policies.iter().try_for_each(|policy| writeln!(f, "policy   {policy}"))?;
         self.limits.iter().try_for_each(|limit| writeln!(f, "limit    {limit}"))?;
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
@@ -147,6 +154,7 @@ impl Display for Explained {
 impl Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "backend  {} ({} %)", self.backend, self.percent)?;
+        self.authentications.iter().try_for_each(|it| writeln!(f, "         asks {it}"))?;
         self.policies.iter().try_for_each(|policy| writeln!(f, "         policy {policy}"))?;
         self.observed.iter().try_for_each(|policy| writeln!(f, "         {policy} would refuse it"))?;
         self.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;

@@ -1,6 +1,8 @@
 //! A request that is explained: its decisions are the pipeline's, and nothing else is.
 
 use super::notes::Written;
+use crate::authentication::{Verdict, Verifier};
+use crate::pipeline::authentication;
 use crate::pipeline::execution::{CalloutPlace, Execution};
 use crate::pipeline::limits::Asked;
 use crate::pipeline::{Origin, Reason};
@@ -101,6 +103,17 @@ impl<'t> Execution<'t> for Explanation<'t> {
     fn count(&self, asked: &[Asked<'t>], notes: &mut Written<'t>) -> Result<(), Reason> {
         notes.count(asked);
         Ok(())
+    }
+
+    /// Nobody is asked: it goes on as if its client had said who it is.
+    fn verify(
+        &self,
+        asked: authentication::Asked<'t>,
+        notes: &mut Written<'t>,
+        _: impl FnOnce(&'t Verifier) -> Verdict<'t>,
+    ) -> Verdict<'t> {
+        notes.ask(asked);
+        Verdict::Anonymous
     }
 
     fn let_go(&self) {}

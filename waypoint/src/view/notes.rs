@@ -2,14 +2,16 @@
 
 use super::explained::{Choice, Explained, JudgedBy, Lost};
 use super::rules::{RuleShown, describe_stages, describe_target};
+use crate::authentication::Refusal;
 use crate::pipeline::RouteTarget;
 use crate::pipeline::access::PolicySet;
+use crate::pipeline::authentication;
 use crate::pipeline::execution::Notes;
 use crate::pipeline::limits::Asked;
 use crate::route::{self, ChosenBackend, RequestHead, RouteTable, RuleEntry};
-use crate::table::AccessTable;
+use crate::table::{AccessTable, Authenticator};
 use crate::telemetry::describe_denial;
-use fairway_config::model::{AuthorizationKey, BackendKey, RateLimitKey, Scheme};
+use fairway_config::model::{AuthenticationKey, AuthorizationKey, BackendKey, RateLimitKey, Scheme};
 use fairway_policy::{Decider, Mode, PolicyRefusal};
 use fairway_telemetry::{RequestLabels, Series};
 use http::header::HOST;
@@ -54,6 +56,19 @@ impl Written<'_> {
             format!("{} {}: {}{observed}", it.key, it.counted.name, it.counted)
         });
         self.limits().extend(described);
+    }
+
+    /// Notes what its client is asked for.
+    pub(super) fn ask(&mut self, asked: authentication::Asked<'_>) {
+        let described = format!("{}: {}", asked.key, asked.by.verifier);
+        self.authentications().push(described);
+    }
+
+    fn authentications(&mut self) -> &mut Vec<String> {
+        match &mut self.choice {
+            Some(choice) => &mut choice.authentications,
+            None => &mut self.explained.authentications,
+        }
     }
 
     fn limits(&mut self) -> &mut Vec<String> {
@@ -168,6 +183,13 @@ impl<'t> Notes<'t> for Written<'t> {
                 }
             }
         }
+    }
+
+    fn unauthenticated(&mut self, _: &AuthenticationKey, _: &Authenticator, _: &Refusal) {}
+
+    fn closed_by_authentication(&mut self, key: &AuthenticationKey) {
+        let text = format!("{key}: not known here, or cannot be carried out: nothing passes");
+        self.authentications().push(text);
     }
 
     fn closed_by(&mut self, key: &RateLimitKey) {

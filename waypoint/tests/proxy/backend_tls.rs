@@ -228,6 +228,7 @@ fn showing(certificate: Option<&str>) -> Resource {
         address_source: AddressSource::Connection,
         filters: vec![],
         limits: vec![],
+        authentications: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

@@ -85,6 +85,7 @@ impl Index {
                 | ResourceKind::Certificate
                 | ResourceKind::Authorization
                 | ResourceKind::RateLimit
+                | ResourceKind::Authentication
                 | ResourceKind::L4Route => {}
             }
         }

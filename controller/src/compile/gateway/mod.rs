@@ -3,6 +3,7 @@
 //! count of attached routes.
 
 mod address;
+mod authentications;
 mod authority;
 pub(in crate::compile) mod certificate;
 pub(in crate::compile) mod client_address;
@@ -35,6 +36,7 @@ mod unreadable;
 mod verdict;
 pub(in crate::compile) mod waypoint;
 
+pub(super) use authentications::{AuthenticatedBy, authentications};
 pub(super) use conditions::{Counted, Status};
 pub(super) use limits::{CountedBy, counted_listeners, limits};
 pub(super) use listener::ListenerPlan;

@@ -1,5 +1,6 @@
 //! What proxies get of a Gateway and of its ListenerSets.
 
+use super::authentications::authentications;
 use super::limits::{carries_requests, limits};
 use super::listener::ListenerReport;
 use super::unreadable::HeldGateways;
@@ -204,6 +205,7 @@ fn serve<'a>(
             backend_certificate: None,
             authorizations: Vec::new(),
             limits: Vec::new(),
+            authentications: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
             treatment: None,
@@ -219,6 +221,7 @@ fn serve<'a>(
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
             limits: limits(reader, gateway, object, &plan.name, carries_requests(plan)),
+            authentications: authentications(reader, gateway, object, &plan.name),
             address_source: clients.source,
             filters: listener.filters.clone(),
             treatment: (!clients.treatment.is_empty()).then(|| Arc::new(clients.treatment)),

@@ -159,7 +159,7 @@ pub(in crate::compile) fn join_authorities(
 }
 
 /// The object that is referred to, if `from` may refer to it.
-fn permit(
+pub(in crate::compile) fn permit(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
     target: Kind,

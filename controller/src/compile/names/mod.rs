@@ -2,6 +2,7 @@
 
 pub(in crate::compile) mod absent;
 pub(in crate::compile) mod access;
+pub(in crate::compile) mod authentication;
 pub(in crate::compile) mod backend;
 pub(in crate::compile) mod class;
 pub(in crate::compile) mod grant;

@@ -7,11 +7,12 @@
 //!     carried out, what it names is closed, and nothing else.
 //!  5. [`status`]: what became of a policy, for its owner.
 //!
-//! [`access`], [`backend_tls`], [`client`] and [`limit`] go this way. [`required_waypoint`] has no object of its own, but a label on what it is about: every Service
+//! [`access`], [`authenticate`], [`backend_tls`], [`client`] and [`limit`] go this way. [`required_waypoint`] has no object of its own, but a label on what it is about: every Service
 //! guards its pods, and where several guard one pod, their authorizations add up.
 
 pub(in crate::compile) mod access;
 pub(in crate::compile) mod attach;
+pub(in crate::compile) mod authenticate;
 pub(in crate::compile) mod backend_tls;
 pub(in crate::compile) mod client;
 pub(in crate::compile) mod limit;
@@ -33,6 +34,9 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
         .of_input::<access::Authorize>()
         .of_input::<access::Select>()
         .of_input::<access::Status>()
+        .of_input::<authenticate::Authenticate>()
+        .of_input::<authenticate::Select>()
+        .of_input::<authenticate::Status>()
         .of_input::<backend_tls::Status>()
         .of_input::<backend_tls::Validate>()
         .of_input::<client::Decide>()

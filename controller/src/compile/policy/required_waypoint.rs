@@ -1,8 +1,8 @@
 //! Services that are reached through their waypoint only: those with the label `fairway.dev/waypoint: required`, and those that
-//! AccessPolicies and RateLimitPolicies name.
+//! AccessPolicies, AuthenticationPolicies and RateLimitPolicies name.
 
 use crate::compile::names::service::{authorization_key, namespace_of_requiring, requires_waypoint};
-use crate::compile::policy::{access, limit};
+use crate::compile::policy::{access, authenticate, limit};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Capture;
 use crate::compile::workload::address::{self, At, Slices};
@@ -26,8 +26,9 @@ impl Set<Cluster> for Requiring {
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
         match object {
-            Object::AccessPolicy(_) | Object::RateLimitPolicy(_) => {
+            Object::AccessPolicy(_) | Object::AuthenticationPolicy(_) | Object::RateLimitPolicy(_) => {
                 let guarded = access::guarded_services(object).into_iter();
+                let guarded = guarded.chain(authenticate::guarded_services(object));
                 let guarded = guarded.chain(limit::guarded_services(object));
                 guarded.map(|it| (Self(name.namespace.clone()), it)).collect()
             }
@@ -88,9 +89,12 @@ pub(in crate::compile) struct Guarded {
     pub beyond: BTreeSet<IpAddr>,
 }
 
-/// Whether a Service is reached through its waypoint only: its label says so, or policies judge or count what is asked of it.
+/// Whether a Service is reached through its waypoint only: its label says so, or policies ask, judge or count whoever asks for it.
 pub(in crate::compile) fn is_required(reader: &mut Reader<'_>, name: &ObjectName, service: &Service) -> bool {
-    requires_waypoint(service) || access::guards(reader, name) || limit::guards(reader, name)
+    requires_waypoint(service)
+        || access::guards(reader, name)
+        || authenticate::guards(reader, name)
+        || limit::guards(reader, name)
 }
 
 /// Finds the pods behind a Service that requires its waypoint: those its selector finds and those at the addresses of

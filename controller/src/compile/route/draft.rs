@@ -2,6 +2,7 @@
 
 use super::budget::Spent;
 use crate::compile::policy::access::RoutePolicies;
+use crate::compile::policy::authenticate::RouteAuthentications;
 use crate::compile::policy::limit::RouteLimits;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
@@ -171,9 +172,15 @@ impl<'r, 'e> Draft<'r, 'e> {
 // === impl Body ===
 
 impl Body {
-    /// Has policies judge and count what the route takes. Where they cannot, it takes nothing on.
-    pub(super) fn judge(&mut self, policies: &RoutePolicies, limits: &RouteLimits, scope: Scope) {
-        if policies.is_empty() && limits.is_empty() {
+    /// Has policies ask, judge and count whoever the route takes. Where they cannot, it takes nothing on.
+    pub(super) fn judge(
+        &mut self,
+        authentications: &RouteAuthentications,
+        policies: &RoutePolicies,
+        limits: &RouteLimits,
+        scope: Scope,
+    ) {
+        if authentications.is_empty() && policies.is_empty() && limits.is_empty() {
             return;
         }
         match self {
@@ -186,6 +193,12 @@ impl Body {
                             policies.at_gateway(rule.name.as_ref(), |it| names.contains(it))
                         }
                     };
+                    rule.authentications = match scope {
+                        Scope::Mesh => authentications.in_mesh(),
+                        Scope::Gateway | Scope::Unread => {
+                            authentications.at_gateway(rule.name.as_ref(), |it| names.contains(it))
+                        }
+                    };
                     rule.limits = match scope {
                         Scope::Mesh => limits.in_mesh(),
                         Scope::Gateway | Scope::Unread => {
@@ -194,7 +207,9 @@ impl Body {
                     };
                 }
             }
-            Self::Connections(Some(forward)) if policies.are_enforced() || limits.are_enforced() => {
+            Self::Connections(Some(forward))
+                if authentications.are_enforced() || policies.are_enforced() || limits.are_enforced() =>
+            {
                 forward.backends.clear()
             }
             Self::Connections(_) => {}
@@ -275,5 +290,6 @@ fn refusing(rule: Rule) -> Rule {
         retry: None,
         authorizations: Vec::new(),
         limits: Vec::new(),
+        authentications: Vec::new(),
     }
 }

@@ -48,6 +48,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &G
         retry: None,
         authorizations: Vec::new(),
         limits: Vec::new(),
+        authentications: Vec::new(),
     }
 }
 

@@ -69,6 +69,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
         retry: retry.and_then(|it| faults.take(it)),
         authorizations: Vec::new(),
         limits: Vec::new(),
+        authentications: Vec::new(),
     }
 }
 

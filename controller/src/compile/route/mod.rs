@@ -24,6 +24,7 @@ pub(super) use written::Written;
 use crate::compile::ignored::Ignored;
 use crate::compile::names::backend::BackendGateways;
 use crate::compile::policy::access::{HeldParents, RouteGateways, RoutePolicies, RouteServices};
+use crate::compile::policy::authenticate::RouteAuthentications;
 use crate::compile::policy::limit::RouteLimits;
 use crate::compile::policy::required_waypoint;
 use crate::compile::program::{Cluster, Made, Reader};
@@ -66,6 +67,7 @@ impl Query<Cluster> for Resolve {
         };
         let settings = reader.settings();
         let policies = RoutePolicies::read(reader, route);
+        let authentications = RouteAuthentications::read(reader, route);
         let limits = RouteLimits::read(reader, route);
         // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
         // where they are asked for.
@@ -73,7 +75,7 @@ impl Query<Cluster> for Resolve {
         let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
         let (mut parents, mut held, mut shadow) = (Vec::new(), Vec::new(), None);
         for it in &binding.parents {
-            if !policies.is_empty() || !limits.is_empty() {
+            if !authentications.is_empty() || !policies.is_empty() || !limits.is_empty() {
                 note_parent(route, &it.outcome, made);
             }
             let (scope, resolved, attachments) = match it.outcome {
@@ -91,7 +93,7 @@ impl Query<Cluster> for Resolve {
             };
             let resolved = resolved.get_or_insert_with(|| {
                 let mut resolved = resolve(reader, route, &written, kind, scope);
-                resolved.body.judge(&policies, &limits, scope);
+                resolved.body.judge(&authentications, &policies, &limits, scope);
                 resolved
             });
             let mut attached = attach::decide(reader, route, &it.outcome, made);

@@ -101,8 +101,8 @@ impl Query<Cluster> for Compile {
                  their waypoint only, and are not used",
                 overguarded.len()
             );
-            let remedy = "let fewer Services with the label fairway.dev/waypoint: required, or with an AccessPolicy or \
-                      RateLimitPolicy, select the same pods";
+            let remedy = "let fewer Services with the label fairway.dev/waypoint: required, or with an AccessPolicy, \
+                      AuthenticationPolicy or RateLimitPolicy, select the same pods";
             made.report(
                 &ObjectRef::from_name(Kind::Service, name),
                 Diagnostic::error(Reason::TooManyGuards, "", message, remedy),

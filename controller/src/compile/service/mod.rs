@@ -11,7 +11,7 @@ use crate::compile::names::protocol::Protocol;
 use crate::compile::names::service::{
     WAYPOINT_LABEL, backend_key, read_in_cluster, requires_waypoint, service_key,
 };
-use crate::compile::policy::{access, backend_tls, limit, required_waypoint};
+use crate::compile::policy::{access, authenticate, backend_tls, limit, required_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding;
 use crate::compile::route::parent::ServiceClaim;
@@ -49,9 +49,11 @@ impl Query<Cluster> for Compile {
         let Some(service) = read_in_cluster(reader, name) else { return };
         let required = required_waypoint::is_required(reader, name, &service);
         let authorizations = access::of_service(reader, name);
+        let authentications = authenticate::of_service(reader, name);
         let limits = limit::of_service(reader, name);
         check_label(reader, &service, name, made);
         let is_needed = required
+            || !authentications.is_empty()
             || !authorizations.is_empty()
             || !limits.is_empty()
             || reader.count(&ProducerRoutes(name.clone())) > 0;
@@ -79,6 +81,7 @@ impl Query<Cluster> for Compile {
                 via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
                 authorizations: authorizations.clone(),
                 limits: limits.clone(),
+                authentications: authentications.clone(),
             })));
         }
         let consumers = consumers(reader, name);
@@ -246,6 +249,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             filters: vec![],
             limits: vec![],
             treatment: None,
+            authentications: vec![],
         }))
     };
     service.tcp_ports().map(listener).collect()

@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod appearing;
+mod authentication;
 mod backend_tls;
 mod certificates;
 mod client_addresses;

@@ -12,7 +12,7 @@ use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{Proxy, ProxyClass, ProxyService, Transport, Want};
-use crate::resources::{AccessPolicy, Kind, Object, ObjectRef, RateLimitPolicy};
+use crate::resources::{AccessPolicy, AuthenticationPolicy, Kind, Object, ObjectRef, RateLimitPolicy};
 use fairway_config::model::{
     AddressSource, BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
     SpiffeId,
@@ -38,6 +38,9 @@ impl Set<Cluster> for WaypointNeed {
             Object::AccessPolicy(it) if names_service(it) => {
                 vec![(Self(name.namespace.clone()), name.clone())]
             }
+            Object::AuthenticationPolicy(it) if asks_at_service(it) => {
+                vec![(Self(name.namespace.clone()), name.clone())]
+            }
             Object::RateLimitPolicy(it) if limits_service(it) => {
                 vec![(Self(name.namespace.clone()), name.clone())]
             }
@@ -47,6 +50,10 @@ impl Set<Cluster> for WaypointNeed {
 }
 
 fn names_service(policy: &AccessPolicy) -> bool {
+    policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
+}
+
+fn asks_at_service(policy: &AuthenticationPolicy) -> bool {
     policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
 }
 
@@ -186,6 +193,7 @@ impl Query<Cluster> for Listeners {
             for section in sections {
                 let authorizations = gateway::judges(reader, &gateway, &object, &section);
                 let limits = gateway::limits(reader, &gateway, &object, &section, true);
+                let authentications = gateway::authentications(reader, &gateway, &object, &section);
                 made.resources.push(Resource::Listener(Arc::new(Listener {
                     key: ListenerKey::from(format!("{gateway}/{section}")),
                     gateway: gateway.clone(),
@@ -201,6 +209,7 @@ impl Query<Cluster> for Listeners {
                     filters: vec![],
                     limits,
                     treatment: None,
+                    authentications,
                 })));
             }
         }

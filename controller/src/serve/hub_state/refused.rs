@@ -60,7 +60,8 @@ pub(super) fn is_named(kind: ResourceKind) -> bool {
         | ResourceKind::Endpoints
         | ResourceKind::Certificate
         | ResourceKind::Authorization
-        | ResourceKind::RateLimit => true,
+        | ResourceKind::RateLimit
+        | ResourceKind::Authentication => true,
         ResourceKind::Listener
         | ResourceKind::Route
         | ResourceKind::L4Route

@@ -410,8 +410,8 @@ impl InFlight {
 /// Whether a proxy is sent the newest version of what it keeps for a refused resource: where the endpoints are, how to speak to them, and
 /// who is refused, and how often. A certificate is kept as it is, so that nobody has a private key sent by refusing something.
 pub(super) fn is_followed(kind: ResourceKind) -> bool {
-    use ResourceKind::{Authorization, Backend, Endpoints, RateLimit};
-    matches!(kind, Backend | Endpoints | Authorization | RateLimit)
+    use ResourceKind::{Authentication, Authorization, Backend, Endpoints, RateLimit};
+    matches!(kind, Backend | Endpoints | Authentication | Authorization | RateLimit)
 }
 
 /// The namespace in the name of a resource: `<namespace>/<name>…`, for routes `<kind>/<namespace>/<name>`.

@@ -48,7 +48,8 @@ pub fn edges(resource: &Resource) -> Vec<Edge> {
         Resource::Backend(_)
         | Resource::Certificate(_)
         | Resource::Authorization(_)
-        | Resource::RateLimit(_) => {}
+        | Resource::RateLimit(_)
+        | Resource::Authentication(_) => {}
     }
     edges.sort_unstable();
     edges.dedup();

@@ -3,8 +3,8 @@
 use crate::serve::hub_state::{Held, HubState};
 use crate::serve::tests::universe::*;
 use fairway_config::model::{
-    Attachment, Audience, BackendTarget, Filter, ListenerProtocol, RateLimitKey, Resource, ResourceKey,
-    ResourceKind, Route, ServiceKey,
+    Attachment, Audience, AuthenticationKey, BackendTarget, Filter, ListenerProtocol, RateLimitKey, Resource,
+    ResourceKey, ResourceKind, Route, ServiceKey,
 };
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire;
@@ -84,6 +84,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                 needed.insert(ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));
                 judges.extend(it.authorizations.iter().cloned());
                 needed.extend(limits(&it.limits));
+                needed.extend(authentications(&it.authentications));
                 let shown = it.backend_certificate.iter();
                 needed.extend(shown.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())));
                 match &it.protocol {
@@ -131,6 +132,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                 backends.extend(named_by(it));
                 judges.extend(it.rules.iter().flat_map(|it| it.authorizations.clone()));
                 needed.extend(it.rules.iter().flat_map(|it| limits(&it.limits)));
+                needed.extend(it.rules.iter().flat_map(|it| authentications(&it.authentications)));
             }
             _ => {}
         }
@@ -148,6 +150,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
         if let Some(Resource::Backend(it)) = held {
             judges.extend(it.authorizations.iter().cloned());
             needed.extend(limits(&it.limits));
+            needed.extend(authentications(&it.authentications));
         }
         needed.insert(ResourceKey::new(ResourceKind::Backend, key.as_arc()));
         needed.insert(ResourceKey::new(ResourceKind::Endpoints, key.as_arc()));
@@ -155,6 +158,10 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
     needed.extend(judges.iter().map(|it| ResourceKey::new(ResourceKind::Authorization, it.as_arc())));
     needed.retain(|key| world.contains_key(key));
     needed
+}
+
+fn authentications(names: &[AuthenticationKey]) -> impl Iterator<Item = ResourceKey> {
+    names.iter().map(|it| ResourceKey::new(ResourceKind::Authentication, it.as_arc()))
 }
 
 fn limits(names: &[RateLimitKey]) -> impl Iterator<Item = ResourceKey> {

@@ -181,9 +181,9 @@ proptest! {
                     ever.extend(wire::decode(it.bytes.clone()).unwrap().references());
                 }
                 for it in &sent.upserts {
-                    use ResourceKind::{Authorization, Backend, Endpoints, RateLimit};
+                    use ResourceKind::{Authentication, Authorization, Backend, Endpoints, RateLimit};
                     let is_followed =
-                        matches!(it.key.kind, Backend | Endpoints | Authorization | RateLimit);
+                        matches!(it.key.kind, Backend | Endpoints | Authentication | Authorization | RateLimit);
                     // Endpoints come with the Backend that they are of, or that is reached through them.
                     let its_backend = ResourceKey::new(Backend, it.key.name.clone());
                     let with_backend = it.key.kind == Endpoints

@@ -3,7 +3,7 @@
 //! `fixtures/*-0.1.0.bin` are the gRPC messages that a Gateway's proxy and a node's tunnel of version 0.1.0 send: Hello, what
 //! they hold, Start, and the Acks of three commits. They are never written anew.
 
-use super::universe::{at_listener, l4_route, rate_limit, rule, workload};
+use super::universe::{at_listener, authentication, l4_route, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
@@ -260,6 +260,7 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
     let keepalive = ClientKeepalive { probes: Some(1), ..ClientKeepalive::default() };
     let limits = ClientLimits { body_bytes: Some(1), ..ClientLimits::default() };
     let timeouts = ClientTimeouts { idle: second, ..ClientTimeouts::default() };
+    let keyed = Listener { authentications: vec!["shop/keys".into()], ..Listener::clone(&plain) };
     for (demanding, needs) in [
         (treating(ClientTreatment { timeouts, ..ClientTreatment::default() }), Capability::ClientTimeouts),
         (
@@ -283,6 +284,7 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
         (Resource::Listener(Arc::new(limited)), Capability::LocalLimits),
+        (Resource::Listener(Arc::new(keyed)), Capability::Authentication),
         (listener("shop/gw", "http", tls(TlsVersion::V1_3, vec![])), Capability::TlsMinVersion),
         (
             listener("shop/gw", "http", tls(TlsVersion::V1_2, vec![CipherSuite::Aes256GcmSha384])),
@@ -401,4 +403,32 @@ async fn a_proxy_that_cannot_count_serves_nothing_that_is_limited() {
     assert!(matches!(counted.filters[..], [Filter::Unresolved(_)]) && counted.backends.is_empty());
     assert!(counted.limits.is_empty());
     assert_eq!(state(&hub, 1).await.closed.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_cannot_authenticate_serves_nothing_that_asks_who_clients_are() {
+    let hub = Hub::new();
+    let keys = || vec!["keys".into()];
+    let private = match listener("shop/gw", "private", ListenerProtocol::Http) {
+        Resource::Listener(it) => {
+            Resource::Listener(Arc::new(Listener { authentications: keys(), ..Arc::unwrap_or_clone(it) }))
+        }
+        other => other,
+    };
+    let open = rule("/open", &["shop/a:80"], None);
+    let asking = Rule { authentications: keys(), ..rule("/asking", &["shop/a:80"], None) };
+    let both = route("guarded", vec![at_listener("shop/gw/http")], vec![open, asking]);
+    let resources = vec![http(), private, both, backend("shop/a:80", 80, None), authentication("keys")];
+    hub.commit(resources, vec![]);
+    let mut old = Recorded::connect(&hub, GATEWAY).await;
+    let heard = old.hear().await;
+    let listeners: Vec<_> = heard.iter().filter_map(as_listener).collect();
+    let closed: Vec<_> = listeners.iter().filter(|it| it.closed.is_some()).collect();
+    assert_eq!((listeners.len(), closed.len()), (2, 1), "the one that asks is closed: {listeners:?}");
+    assert!(closed[0].authentications.is_empty());
+    assert!(heard.iter().all(|it| it.key().kind != ResourceKind::Authentication));
+    let [open, asking] = &find_route(&heard).rules[..] else { panic!("{heard:?}") };
+    assert!(open.filters.is_empty() && !open.backends.is_empty());
+    assert!(matches!(asking.filters[..], [Filter::Unresolved(_)]) && asking.backends.is_empty());
+    assert!(asking.authentications.is_empty());
 }

@@ -2,11 +2,12 @@
 
 use fairway_config::arbitrary;
 use fairway_config::model::{
-    AddressSource, AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey,
-    BackendSecurity, BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
-    Filter, Fraction, L4Kind, L4Route, Limits, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls,
-    ObjectName, PathMatch, RateLimit, RateLimitKey, Resource, ResourceKey, Route, RouteKind, Rule, Service,
-    ServicePort, Timeouts, TlsTermination, WeightedBackend, WeightedTarget, Workload,
+    AddressSource, AppProtocol, Attachment, Audience, Authentication, AuthenticationKey, Authorization,
+    AuthorizationKey, Backend, BackendKey, BackendSecurity, BackendTarget, CertificateKey, ConsumerWaypoint,
+    Endpoint, EndpointState, Endpoints, Filter, Fraction, L4Kind, L4Route, Limits, Listener,
+    ListenerProtocol, Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch, RateLimit, RateLimitKey,
+    Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts, TlsTermination,
+    WeightedBackend, WeightedTarget, Workload,
 };
 use fairway_config::stream::Proxy;
 use fairway_policy::{Action, Condition, Mode};
@@ -28,6 +29,7 @@ const BACKENDS: [&str; 3] = ["shop/a:80", "shop/b:80", "blog/c:80"];
 pub(crate) const WAYPOINTS: [&str; 3] = ["waypoint/shop/wp", "waypoint/blog/wp", "no-waypoint"];
 const AUTHORIZATIONS: [&str; 2] = ["one", "two"];
 const LIMITS: [&str; 2] = ["few", "many"];
+const AUTHENTICATIONS: [&str; 2] = ["keys", "tokens"];
 
 fn object(name: &str) -> ObjectName {
     let (namespace, name) = name.split_once('/').unwrap();
@@ -54,6 +56,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         filters: vec![],
         limits: vec![],
         treatment: None,
+        authentications: vec![],
     }))
 }
 
@@ -67,6 +70,7 @@ pub(crate) fn backend(key: &str, port: u16, via: Option<&str>) -> Resource {
         via: via.map(|it| (it.into(), ([10, 0, 0, 1], 80).into())),
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     }))
 }
 
@@ -114,6 +118,7 @@ pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule 
         retry: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     }
 }
 
@@ -193,6 +198,10 @@ pub(crate) fn rate_limit(name: &str, is_closed: bool) -> Resource {
     Resource::RateLimit(Arc::new(RateLimit { name: name.into(), mode: Mode::Enforce, limits }))
 }
 
+pub(crate) fn authentication(name: &str) -> Resource {
+    Resource::Authentication(Arc::new(Authentication::closed(name.into(), Mode::Enforce)))
+}
+
 pub(crate) fn certificate(key: &str) -> Resource {
     Resource::Certificate(Arc::new(arbitrary::certificate_named(CertificateKey::from(key)).unwrap()))
 }
@@ -230,25 +239,32 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
 fn resource() -> impl Strategy<Value = Resource> {
     let judges = proptest::sample::subsequence(AUTHORIZATIONS.to_vec(), 0..=1);
     let limits = proptest::sample::subsequence(LIMITS.to_vec(), 0..=1);
-    (unjudged(), judges, limits).prop_map(|(resource, judges, limits)| guarded(resource, &judges, &limits))
+    let asks = proptest::sample::subsequence(AUTHENTICATIONS.to_vec(), 0..=1);
+    (unjudged(), judges, limits, asks)
+        .prop_map(|(resource, judges, limits, asks)| guarded(resource, &judges, &limits, &asks))
 }
 
-/// The same, judged by these authorizations and counted by these limits, if it is of a kind that names some.
-fn guarded(resource: Resource, judges: &[&str], limits: &[&str]) -> Resource {
+/// The same, judged by these authorizations, counted by these limits and asked by these authentications, if it is of a kind that names
+/// some.
+fn guarded(resource: Resource, judges: &[&str], limits: &[&str], asks: &[&str]) -> Resource {
+    let authentications: Vec<AuthenticationKey> = asks.iter().map(|it| (*it).into()).collect();
     let authorizations: Vec<AuthorizationKey> = judges.iter().map(|it| (*it).into()).collect();
     let limits: Vec<RateLimitKey> = limits.iter().map(|it| (*it).into()).collect();
     match resource {
         Resource::Listener(it) => {
-            Resource::Listener(Arc::new(Listener { authorizations, limits, ..Arc::unwrap_or_clone(it) }))
+            let it = Arc::unwrap_or_clone(it);
+            Resource::Listener(Arc::new(Listener { authorizations, limits, authentications, ..it }))
         }
         Resource::Backend(it) => {
-            Resource::Backend(Arc::new(Backend { authorizations, limits, ..Arc::unwrap_or_clone(it) }))
+            let it = Arc::unwrap_or_clone(it);
+            Resource::Backend(Arc::new(Backend { authorizations, limits, authentications, ..it }))
         }
         Resource::Route(it) => {
             let mut route = Arc::unwrap_or_clone(it);
             for it in &mut route.rules {
                 it.authorizations.clone_from(&authorizations);
                 it.limits.clone_from(&limits);
+                it.authentications.clone_from(&authentications);
             }
             Resource::Route(Arc::new(route))
         }
@@ -299,6 +315,7 @@ fn unjudged() -> impl Strategy<Value = Resource> {
         2 => (select(vec!["shop/p1", "shop/p2"]), select(vec!["n1", "n2"]), proptest::sample::subsequence(AUTHORIZATIONS.to_vec(), 0..=2))
             .prop_map(|(key, node, authorizations)| workload(key, node, &authorizations)),
         1 => (select(&AUTHORIZATIONS[..]), 80..82_u16).prop_map(|(name, port)| authorization(name, port)),
+        1 => select(&AUTHENTICATIONS[..]).prop_map(authentication),
         1 => (select(&LIMITS[..]), any::<bool>()).prop_map(|(name, is_closed)| rate_limit(name, is_closed)),
     ]
 }

@@ -7,12 +7,11 @@ use super::selection;
 use super::watch_cache::{FeedEvent, FeedState};
 use crate::apiserver;
 use crate::resources::ApiResource;
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, StreamExt, select_all};
 use kube::Client;
 use kube::api::{WatchEvent, WatchParams};
 use kube::core::Request;
 use serde_json::Value;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -47,8 +46,8 @@ pub(super) struct Feed {
 /// How far a feed is.
 #[derive(Debug, Default)]
 struct Progress {
-    /// The version up to which everything has been told; none when a list is needed.
-    seen: Option<String>,
+    /// For each selector the version up to which everything has been told; none when a list is needed.
+    seen: Option<Vec<String>>,
     backoff: Backoff,
     /// How often the server has said no since something worked.
     refusals: u32,
@@ -87,13 +86,13 @@ impl Feed {
         let began = Instant::now();
         let end = match &mut progress.seen {
             None => match self.list().await {
-                Ok(version) => {
-                    progress.seen = Some(version);
+                Ok(versions) => {
+                    progress.seen = Some(versions);
                     return Ok(());
                 }
                 Err(end) => end,
             },
-            Some(version) => self.watch(version).await,
+            Some(versions) => self.watch(versions).await,
         };
         let lived = began.elapsed() >= STEADY;
         if lived {
@@ -119,46 +118,63 @@ impl Feed {
         Ok(())
     }
 
-    /// Lists everything, page by page; gives back the version that the list is of.
-    async fn list(&self) -> Result<String, End> {
+    /// Lists everything, page by page; gives back the versions that the list is of.
+    async fn list(&self) -> Result<Vec<String>, End> {
         self.tell(FeedEvent::ListBegins(self.api_resource.kind)).await?;
+        let mut versions = Vec::new();
+        for selector in selection::fields(self.api_resource.kind) {
+            versions.push(self.list_selected(*selector).await?);
+        }
+        self.tell(FeedEvent::ListEnds(self.api_resource.kind)).await?;
+        Ok(versions)
+    }
+
+    async fn list_selected(&self, selector: Option<&str>) -> Result<String, End> {
         let mut after = None;
         loop {
-            let answer = timeout(ANSWER, page(&self.client, &self.api_resource, after)).await;
+            let answer = timeout(ANSWER, page(&self.client, &self.api_resource, selector, after)).await;
             let page = answer.map_err(|_| End::Silent)?.map_err(failed)?;
             self.tell(FeedEvent::Seen(page.items.into_iter().filter_map(|it| self.decode(it)).collect()))
                 .await?;
             after = page.next;
             if after.is_none() {
-                self.tell(FeedEvent::ListEnds(self.api_resource.kind)).await?;
                 return Ok(page.version);
             }
         }
     }
 
-    /// Watches from a version on, and moves it along.
-    async fn watch(&self, version: &mut String) -> End {
-        match self.follow(version).await {
+    /// Watches from these versions on, and moves them along.
+    async fn watch(&self, versions: &mut [String]) -> End {
+        match self.follow(versions).await {
             Ok(()) => End::Over,
             Err(end) => end,
         }
     }
 
-    async fn follow(&self, version: &mut String) -> Result<(), End> {
-        let parameters = WatchParams {
-            field_selector: selection::fields(self.api_resource.kind).map(str::to_owned),
-            timeout: Some(WATCH),
-            bookmarks: true,
-            ..WatchParams::default()
-        };
-        let request =
-            Request::new(self.api_resource.collection()).watch(&parameters, version).map_err(unbuilt)?;
-        let answer = timeout(ANSWER, self.client.request_events::<Value>(request)).await;
-        let mut events = pin!(answer.map_err(|_| End::Silent)?.map_err(failed)?);
+    async fn follow(&self, versions: &mut [String]) -> Result<(), End> {
+        let mut watches = Vec::new();
+        let selectors = selection::fields(self.api_resource.kind);
+        for (index, (selector, version)) in selectors.iter().zip(&*versions).enumerate() {
+            let parameters = WatchParams {
+                field_selector: selector.map(str::to_owned),
+                timeout: Some(WATCH),
+                bookmarks: true,
+                ..WatchParams::default()
+            };
+            let request =
+                Request::new(self.api_resource.collection()).watch(&parameters, version).map_err(unbuilt)?;
+            let answer = timeout(ANSWER, self.client.request_events::<Value>(request)).await;
+            let events = answer.map_err(|_| End::Silent)?.map_err(failed)?;
+            // The end of one is the end of all: a connection that died without anybody having said so ends with the others.
+            let events = events.map(Some).chain(stream::iter([None]));
+            watches.push(events.map(move |it| (index, it.transpose())).boxed());
+        }
+        let mut events = select_all(watches);
         self.tell_state(FeedState::Watching(self.api_resource.version.clone())).await?;
         // Silence ends it quietly: from the same version on nothing is lost.
-        while let Ok(event) = timeout(SILENCE, events.try_next()).await {
+        while let Ok(Some((index, event))) = timeout(SILENCE, events.next()).await {
             let Some(event) = event.map_err(failed)? else { break };
+            let Some(version) = versions.get_mut(index) else { break };
             let (manifest, gone) = match event {
                 WatchEvent::Added(it) | WatchEvent::Modified(it) => (it, false),
                 WatchEvent::Deleted(it) => (it, true),

@@ -3,6 +3,7 @@
 use super::decoded_object::decode;
 use super::discovery;
 use super::list::page;
+use super::selection;
 use crate::apiserver::describe;
 use crate::diagnostic::Diagnostic;
 use crate::resources::ApiResource;
@@ -94,15 +95,19 @@ impl Inventory {
 }
 
 async fn list(client: &Client, api_resource: &ApiResource) -> kube::Result<Vec<Value>> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = page(client, api_resource, after).await?;
-        all.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(all);
+    let mut all = Vec::new();
+    for selector in selection::fields(api_resource.kind) {
+        let mut after = None;
+        loop {
+            let page = page(client, api_resource, *selector, after).await?;
+            all.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
         }
     }
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Lists a kind, page by page.
 
-use super::selection;
 use crate::resources::ApiResource;
 use kube::Client;
 use kube::api::ListParams;
@@ -35,14 +34,15 @@ struct Meta {
     r#continue: String,
 }
 
-/// The page that begins there; the first one without.
+/// The page of what a field selector selects that begins there; the first one without.
 pub(super) async fn page(
     client: &Client,
     api_resource: &ApiResource,
+    selector: Option<&str>,
     after: Option<String>,
 ) -> kube::Result<Page> {
     let mut parameters = ListParams::default().limit(SIZE);
-    parameters.field_selector = selection::fields(api_resource.kind).map(str::to_owned);
+    parameters.field_selector = selector.map(str::to_owned);
     parameters.continue_token = after;
     let request =
         Request::new(api_resource.collection()).list(&parameters).map_err(kube::Error::BuildRequest)?;

@@ -197,3 +197,21 @@ fn a_rate_limit_policy_of_an_unknown_version_closes_its_targets_and_says_why() {
     scan.apply([("a.yaml".into(), FileChange::Text(policy("v1alpha1")))]);
     assert_eq!(scan.problems(), vec![]);
 }
+
+#[test]
+fn an_authentication_policy_of_an_unknown_version_closes_its_targets_and_says_why() {
+    let policy = |version: &str| {
+        format!(
+            "apiVersion: fairway.dev/{version}\nkind: AuthenticationPolicy\nmetadata: {{ name: p, namespace: shop }}\n\
+             spec: {{ targetRefs: [{{ group: '', kind: Service, name: web }}], apiKey: {{ credentialRefs: [{{ name: k }}] }} }}\n"
+        )
+    };
+    let mut scan = Scan::default();
+    let edits = scan.apply([("a.yaml".into(), FileChange::Text(policy("v2")))]);
+    let [Edit::Upsert(Object::AuthenticationPolicy(it))] = &edits[..] else { panic!("{edits:?}") };
+    assert_eq!(it.spec.targets[0].name, "web");
+    assert!(it.spec.spec.is_err(), "a policy of a version that is not known lets nothing pass: {it:?}");
+    assert!(it.meta.unreadable.as_ref().is_some_and(|why| why.contains("v2")), "{it:?}");
+    scan.apply([("a.yaml".into(), FileChange::Text(policy("v1alpha1")))]);
+    assert_eq!(scan.problems(), vec![]);
+}

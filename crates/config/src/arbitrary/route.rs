@@ -70,17 +70,20 @@ fn rule() -> impl Strategy<Value = Rule> {
         |(attempts, backoff, codes, connection_errors)| Retry { attempts, backoff, codes, connection_errors },
     );
     let (filters, backends) = (vec(filter(), 0..3), vec(backend, 0..3));
-    let guards = (vec(key(), 0..2), vec(key(), 0..2));
+    let guards = (vec(key(), 0..2), vec(key(), 0..2), vec(key(), 0..2));
     (of(text()), vec(matching(), 1..3), filters, backends, timeouts, of(retry), guards).prop_map(
-        |(name, matches, filters, backends, timeouts, retry, (authorizations, limits))| Rule {
-            name,
-            matches,
-            filters,
-            backends,
-            timeouts,
-            retry,
-            authorizations,
-            limits,
+        |(name, matches, filters, backends, timeouts, retry, (authorizations, limits, authentications))| {
+            Rule {
+                name,
+                matches,
+                filters,
+                backends,
+                timeouts,
+                retry,
+                authorizations,
+                limits,
+                authentications,
+            }
         },
     )
 }

@@ -1,10 +1,11 @@
 //! A Service's port as a destination: how to speak to it, and where its endpoints are.
 
 use super::capability::that_guards;
-use super::reference::{of_authorization, of_backend, of_limits};
+use super::reference::{of_authentication, of_authorization, of_backend, of_limits};
 use super::{
-    AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints, InternalTrafficPolicy, RateLimitKey,
-    References, Requires, ResourceKey, ResourceKind, ServiceKey, SessionAffinity,
+    AuthenticationKey, AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints,
+    InternalTrafficPolicy, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    SessionAffinity,
 };
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
@@ -34,6 +35,9 @@ pub struct Backend {
     /// Those that count what is asked of the Service or routed to it, at the same proxy. One that is not in the same snapshot
     /// closes.
     pub limits: Vec<RateLimitKey>,
+    /// How whoever asks for the Service, or is routed to it, has to say who it is, at the same proxy. One that is not in the same
+    /// snapshot closes.
+    pub authentications: Vec<AuthenticationKey>,
 }
 
 /// What endpoints speak (KEP-3726 `appProtocol`).
@@ -138,14 +142,20 @@ const NO_WAYPOINT: &str = "closed";
 
 impl Requires for Backend {
     fn requires(&self) -> Capabilities {
-        that_guards(&self.authorizations, &self.limits)
+        that_guards(&self.authentications, &self.authorizations, &self.limits)
     }
 
     /// Without it the endpoints would be reached as those of a waypoint are, so it stays and leads nowhere.
     fn closed_for(&self, _known: Capabilities) -> Option<Self> {
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port);
         let via = Some((NO_WAYPOINT.into(), nowhere));
-        Some(Self { via, authorizations: Vec::new(), limits: Vec::new(), ..self.clone() })
+        Some(Self {
+            via,
+            authorizations: Vec::new(),
+            limits: Vec::new(),
+            authentications: Vec::new(),
+            ..self.clone()
+        })
     }
 }
 
@@ -154,6 +164,7 @@ impl References for Backend {
         let via = self.via.iter().map(|(waypoint, _)| of_backend(ResourceKind::Endpoints, waypoint));
         via.chain(self.authorizations.iter().map(of_authorization))
             .chain(self.limits.iter().map(of_limits))
+            .chain(self.authentications.iter().map(of_authentication))
             .collect()
     }
 }

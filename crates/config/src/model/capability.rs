@@ -6,7 +6,7 @@
 //! [`Capabilities::FIRST_EDITION`].
 
 use super::filter::for_each_filter;
-use super::{AuthorizationKey, Filter, RateLimitKey, ResourceKey};
+use super::{AuthenticationKey, AuthorizationKey, Filter, RateLimitKey, ResourceKey};
 use fairway_policy::Condition;
 use std::fmt;
 
@@ -71,6 +71,12 @@ macro_rules! capabilities {
             ClosedListener = "listener.closed", Later;
             /// The rate limits of a listener, a rule or a backend, which each proxy counts by itself.
             LocalLimits = "limit.local", Later;
+            /// The authentications of a listener, a rule or a backend.
+            Authentication = "authentication", Later;
+            /// [`ApiKeys`](super::ApiKeys) that clients send.
+            ApiKeys = "authentication.api-keys", Later;
+            /// Tokens of [`JwtProvider`](super::JwtProvider)s whose keys are in the configuration.
+            Jwt = "authentication.jwt", Later;
         }
     };
     (
@@ -271,10 +277,18 @@ impl fmt::Debug for Capabilities {
     }
 }
 
-/// What the authorizations and limits that a listener, a rule or a backend names ask of the proxy that serves it.
-pub(super) fn that_guards(authorizations: &[AuthorizationKey], limits: &[RateLimitKey]) -> Capabilities {
-    let judges = authorizations.first().map(|_| Capability::Attached);
-    judges.into_iter().chain(limits.first().map(|_| Capability::LocalLimits)).collect()
+/// What the authentications, authorizations and limits that a listener, a rule or a backend names ask of the proxy that serves it.
+pub(super) fn that_guards(
+    authentications: &[AuthenticationKey],
+    authorizations: &[AuthorizationKey],
+    limits: &[RateLimitKey],
+) -> Capabilities {
+    let guards = [
+        authentications.first().map(|_| Capability::Authentication),
+        authorizations.first().map(|_| Capability::Attached),
+        limits.first().map(|_| Capability::LocalLimits),
+    ];
+    guards.into_iter().flatten().collect()
 }
 
 /// What a condition itself asks of a proxy; those within it ask for themselves. `None`: no proxy understands it.
@@ -310,9 +324,10 @@ mod tests {
             let known = Capabilities(bits | Capability::Unresolved.bit());
             if !known.include(resource.requires()) {
                 let Some(closed) = resource.closed_for(known) else {
-                    // Only a listener for tunnels, or of a Service's address, is not served at all, and limits are unknown to who
-                    // does not count.
-                    prop_assert!(matches!(resource.key().kind, ResourceKind::Listener | ResourceKind::RateLimit));
+                    // Only a listener for tunnels, or of a Service's address, is not served at all; limits are unknown to who does
+                    // not count, and authentications to who does not authenticate.
+                    use ResourceKind::{Authentication, Listener, RateLimit};
+                    prop_assert!(matches!(resource.key().kind, Listener | RateLimit | Authentication));
                     return Ok(());
                 };
                 prop_assert_eq!(closed.key(), resource.key());

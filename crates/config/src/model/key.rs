@@ -112,6 +112,8 @@ keys! {
     AuthorizationKey,
     /// the name of limits: `<namespace>/<name>` of a policy, and behind `@` the target at which it counts
     RateLimitKey,
+    /// the name of an authentication: `<namespace>/<name>` of a policy, and behind `@` that it is closed
+    AuthenticationKey,
 }
 
 // === impl BackendKey ===
@@ -143,6 +145,15 @@ impl RateLimitKey {
     /// The namespace of that policy; empty if the key has no `/`.
     pub fn namespace(&self) -> &str {
         self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+}
+
+// === impl AuthenticationKey ===
+
+impl AuthenticationKey {
+    /// The namespace and name of the policy that it comes from.
+    pub fn policy(&self) -> &str {
+        AuthorizationKey::policy_of(&self.0)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
 use super::capability::{Capability, of_filter, that_guards};
-use super::reference::{of_authorization, of_limits, of_target};
+use super::reference::{of_authentication, of_authorization, of_limits, of_target};
 use super::{
-    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientTreatment, ClientValidation, Filter,
-    HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind,
-    ServiceKey, TlsAlgorithms,
+    AddressSource, AuthenticationKey, AuthorizationKey, Capabilities, CertificateKey, ClientTreatment,
+    ClientValidation, Filter, HostnamePattern, ListenerKey, ObjectName, RateLimitKey, References, Requires,
+    ResourceKey, ResourceKind, ServiceKey, TlsAlgorithms,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct Listener {
     pub limits: Vec<RateLimitKey>,
     /// How it treats its clients; none where nothing is said of that.
     pub treatment: Option<Arc<ClientTreatment>>,
+    /// How whoever asks here has to say who it is, whatever route it takes. One that is not in the same snapshot closes.
+    pub authentications: Vec<AuthenticationKey>,
 }
 
 /// What is spoken on a listener.
@@ -136,6 +138,7 @@ impl Listener {
             backend_certificate: None,
             authorizations: Vec::new(),
             limits: Vec::new(),
+            authentications: Vec::new(),
             address_source: AddressSource::Connection,
             filters: Vec::new(),
             treatment: None,
@@ -150,15 +153,15 @@ impl Listener {
         Some(Self { closed: self.closed.clone(), ..place })
     }
 
-    /// Whether anything judges or counts what comes by it.
+    /// Whether anything authenticates, judges or counts what comes by it.
     pub fn is_guarded(&self) -> bool {
-        !self.authorizations.is_empty() || !self.limits.is_empty()
+        !self.authentications.is_empty() || !self.authorizations.is_empty() || !self.limits.is_empty()
     }
 }
 
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
-        let mut required = that_guards(&self.authorizations, &self.limits);
+        let mut required = that_guards(&self.authentications, &self.authorizations, &self.limits);
         required.extend(self.address_source.requires());
         required.extend(self.protocol.termination().into_iter().flat_map(TlsTermination::requires));
         required.extend(self.treatment.iter().flat_map(|it| it.requires()));
@@ -184,6 +187,7 @@ impl References for Listener {
         certificates
             .chain(self.authorizations.iter().map(of_authorization))
             .chain(self.limits.iter().map(of_limits))
+            .chain(self.authentications.iter().map(of_authentication))
             .chain(asked)
             .collect()
     }

@@ -5,12 +5,14 @@
 //! expressions and header names checked when it is made, never per request.
 
 mod address_source;
+mod authentication;
 mod authorization;
 mod backend;
 mod capability;
 mod certificate;
 mod client_treatment;
 mod filter;
+mod json_web_key;
 mod key;
 mod l4route;
 mod listener;
@@ -29,6 +31,10 @@ mod validity;
 mod workload;
 
 pub use address_source::AddressSource;
+pub use authentication::{
+    ApiKeys, Authentication, ClaimHeader, ClientKey, CredentialMethods, CredentialPlace, Demands,
+    JwtProvider, Satisfy,
+};
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
@@ -37,9 +43,10 @@ pub use client_treatment::{
     ClientTreatment, RequestIds, Underscores,
 };
 pub use filter::*;
+pub use json_web_key::{InvalidKeySet, JsonWebKey, JsonWebKeySet, KeyMaterial, Secrets, SigningAlgorithm};
 pub use key::{
-    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,
-    ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,
+    AuthenticationKey, AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName,
+    RateLimitKey, ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination, TlsVersion};

@@ -1,8 +1,8 @@
 //! What every kind of resource says of itself: its key, and which resources it names.
 
 use super::{
-    AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, RateLimitKey, Requires, ResourceKey,
-    ResourceKind,
+    AuthenticationKey, AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, RateLimitKey,
+    Requires, ResourceKey, ResourceKind,
 };
 
 /// The resources that a resource names.
@@ -44,6 +44,10 @@ pub(super) fn of_authorization(key: &AuthorizationKey) -> ResourceKey {
 
 pub(super) fn of_limits(key: &RateLimitKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::RateLimit, key.as_arc())
+}
+
+pub(super) fn of_authentication(key: &AuthenticationKey) -> ResourceKey {
+    ResourceKey::new(ResourceKind::Authentication, key.as_arc())
 }
 
 /// A backend, or its endpoints.

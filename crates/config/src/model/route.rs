@@ -1,10 +1,10 @@
 //! Rules bound to listeners or Services.
 
 use super::capability::{of_filter, that_guards};
-use super::reference::{of_authorization, of_limits, of_target};
+use super::reference::{of_authentication, of_authorization, of_limits, of_target};
 use super::{
-    AuthorizationKey, BackendKey, Capabilities, Filter, HostnamePattern, ListenerKey, Match, ObjectName,
-    RateLimitKey, References, Requires, ResourceKey, RouteKey, ServiceKey,
+    AuthenticationKey, AuthorizationKey, BackendKey, Capabilities, Filter, HostnamePattern, ListenerKey,
+    Match, ObjectName, RateLimitKey, References, Requires, ResourceKey, RouteKey, ServiceKey,
 };
 use http::StatusCode;
 use std::sync::Arc;
@@ -110,6 +110,8 @@ pub struct Rule {
     pub authorizations: Vec<AuthorizationKey>,
     /// Those that count the requests of the rule. One that is not in the same snapshot closes.
     pub limits: Vec<RateLimitKey>,
+    /// How whoever asks for the rule has to say who it is. One that is not in the same snapshot closes.
+    pub authentications: Vec<AuthenticationKey>,
 }
 
 /// A backend and its share of the requests.
@@ -184,6 +186,7 @@ impl References for Route {
             references.extend(targets.chain(rule.filters().filter_map(Filter::target)).filter_map(of_target));
             references.extend(rule.authorizations.iter().map(of_authorization));
             references.extend(rule.limits.iter().map(of_limits));
+            references.extend(rule.authentications.iter().map(of_authentication));
         }
         references
     }
@@ -210,6 +213,7 @@ impl Requires for Route {
                 backends: vec![],
                 authorizations: vec![],
                 limits: vec![],
+                authentications: vec![],
                 ..rule.clone()
             }
         };
@@ -221,7 +225,7 @@ impl Requires for Route {
 
 impl Rule {
     fn requires(&self) -> Capabilities {
-        let mut required = that_guards(&self.authorizations, &self.limits);
+        let mut required = that_guards(&self.authentications, &self.authorizations, &self.limits);
         required.extend(self.filters().map(of_filter));
         required
     }

@@ -165,6 +165,7 @@ mod tests {
             retry: None,
             authorizations: vec![],
             limits: vec![],
+            authentications: vec![],
         };
         let target = BackendTarget::Unresolved(Unresolved::NotFound);
         let backend = WeightedBackend { weight: 1, target, filters: vec![filter.clone()] };
@@ -220,6 +221,7 @@ mod tests {
                 address_source: AddressSource::Connection,
                 filters,
                 limits: vec![],
+                authentications: vec![],
                 closed: None,
                 treatment: None,
             };

@@ -19,6 +19,7 @@ pub(super) fn encode(backend: &Backend) -> proto::Backend {
         }),
         authorizations: backend.authorizations.iter().map(ToString::to_string).collect(),
         limits: backend.limits.iter().map(ToString::to_string).collect(),
+        authentications: backend.authentications.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -32,6 +33,7 @@ pub(super) fn decode(message: proto::Backend) -> Result<Backend, Invalid> {
         via: optional(message.via, "via", decode_via)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
         limits: each(message.limits, "limits", value::key)?,
+        authentications: each(message.authentications, "authentications", value::key)?,
     })
 }
 

@@ -35,6 +35,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         address_source: address_source::encode(&listener.address_source),
         filters: listener.filters.iter().map(filter::encode).collect(),
         limits: listener.limits.iter().map(ToString::to_string).collect(),
+        authentications: listener.authentications.iter().map(ToString::to_string).collect(),
         ..proto::Listener::default()
     };
     if let Some(treatment) = &listener.treatment {
@@ -112,6 +113,7 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
         limits: each(message.limits, "limits", value::key)?,
+        authentications: each(message.authentications, "authentications", value::key)?,
         closed: message.closed.map(Into::into),
         address_source: source.clone().unwrap_or_default(),
         filters: each(message.filters, "filters", filter::decode)?,

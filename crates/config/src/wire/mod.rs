@@ -1,6 +1,7 @@
 //! Resources as bytes, and back. Encoding cannot fail; decoding checks everything, so that what exists is valid.
 
 mod address_source;
+mod authentication;
 mod authorization;
 mod backend;
 mod certificate;

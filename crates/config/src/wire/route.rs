@@ -115,6 +115,7 @@ fn encode_rule(rule: &Rule) -> proto::Rule {
         retry: rule.retry.as_ref().map(encode_retry),
         authorizations: rule.authorizations.iter().map(ToString::to_string).collect(),
         limits: rule.limits.iter().map(ToString::to_string).collect(),
+        authentications: rule.authentications.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -131,6 +132,7 @@ fn decode_rule(message: proto::Rule) -> Result<Rule, Invalid> {
         retry: optional(message.retry, "retry", decode_retry)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
         limits: each(message.limits, "limits", value::key)?,
+        authentications: each(message.authentications, "authentications", value::key)?,
     })
 }
 

@@ -104,6 +104,23 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
         break_it(&mut limit);
         Kind::RateLimit(proto::RateLimit { name: key(), limits: vec![limit], ..Default::default() })
     };
+    fn client_key(client: &str, bytes: usize) -> proto::ClientKey {
+        proto::ClientKey { client: client.to_owned(), digest: vec![1; bytes].into() }
+    }
+    let whole: fn(&mut proto::ApiKeys) = |_| ();
+    let keyed = |break_it: fn(&mut proto::Authentication), break_keys: fn(&mut proto::ApiKeys)| {
+        let kind = Some(proto::credential_place::Kind::Cookie("key".to_owned()));
+        let mut keys = proto::ApiKeys {
+            keys: vec![client_key("ada", 32)],
+            places: vec![proto::CredentialPlace { kind }],
+            ..Default::default()
+        };
+        break_keys(&mut keys);
+        let mut it = proto::Authentication { name: key(), api_keys: Some(keys), ..Default::default() };
+        break_it(&mut it);
+        Kind::Authentication(it)
+    };
+    assert_eq!(refusal(keyed(|it| it.api_keys = None, whole)), "no method is set");
     for (kind, field) in [
         (Kind::Listener(proto::Listener::default()), "key"),
         (
@@ -133,6 +150,12 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
             "endpoints[0].state",
         ),
         (Kind::Authorization(proto::Authorization { name: key(), ..Default::default() }), "action"),
+        (keyed(|_| (), |it| it.keys = vec![client_key("ada", 31)]), "api_keys.keys[0].digest"),
+        (keyed(|it| it.closed = true, whole), "closed"),
+        (keyed(|it| it.mode = 7, whole), "mode"),
+        (keyed(|_| (), |it| it.places.clear()), "api_keys.places"),
+        (keyed(|_| (), |it| it.places = vec![proto::CredentialPlace::default()]), "api_keys.places[0]"),
+        (keyed(|_| (), |it| it.keys = vec![client_key("a", 32), client_key("b", 32)]), "api_keys.keys"),
         (limited(|it| it.requests = 0), "limits[0].requests"),
         (limited(|it| it.burst = 0), "limits[0].burst"),
         (Kind::RateLimit(proto::RateLimit { name: key(), mode: 7, ..Default::default() }), "mode"),

@@ -92,6 +92,7 @@ fn backend(key: &str, host: u8, port: u16, authorizations: Vec<AuthorizationKey>
         via: None,
         authorizations,
         limits: vec![],
+        authentications: vec![],
     };
     let endpoint = Endpoint {
         address: ([10, 0, 0, host], 80).into(),

@@ -121,6 +121,7 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_routing
                     via: Some(("waypoint/other/waypoint".into(), far)),
                     authorizations: vec![],
                     limits: vec![],
+                    authentications: vec![],
                 })),
             ];
             resources.push(Resource::Endpoints(Arc::new(fairway_config::model::Endpoints::of_anybody(

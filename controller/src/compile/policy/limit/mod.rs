@@ -18,6 +18,7 @@ mod values;
 
 pub(in crate::compile) use count::Count;
 pub(in crate::compile) use select::Select;
+pub(super) use select::set_has_no_listener;
 pub(in crate::compile) use status::Status;
 
 use super::attach::{self, Policy};

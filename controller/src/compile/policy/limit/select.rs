@@ -54,6 +54,10 @@ impl OfInput<Cluster> for Select {
 }
 
 /// Whether a ListenerSet is there and does not have this listener.
-pub(super) fn set_has_no_listener(reader: &mut Reader<'_>, set: &ObjectName, listener: &str) -> bool {
+pub(in crate::compile::policy) fn set_has_no_listener(
+    reader: &mut Reader<'_>,
+    set: &ObjectName,
+    listener: &str,
+) -> bool {
     reader.input::<ListenerSet>(set).is_some_and(|it| !it.spec.listeners.iter().any(|it| it.name == listener))
 }

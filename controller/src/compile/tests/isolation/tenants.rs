@@ -308,6 +308,29 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             ));
         }
     }
+    for targets in [
+        format!("{{ {gateway}: Gateway, name: g }}, {{ {gateway}: HTTPRoute, name: r }}"),
+        format!("{{ {gateway}: ListenerSet, name: ls }}, {{ group: '', kind: Service, name: s }}"),
+        format!("{{ {gateway}: Gateway, name: w }}, {{ {gateway}: Gateway, name: shared, sectionName: m }}"),
+    ] {
+        for asks in [
+            "apiKey: { credentialRefs: [{ name: keys }], forwardClientIDHeader: x-client }".to_owned(),
+            format!("apiKey: {{ credentialRefs: [{{ name: keys, namespace: {other} }}] }}"),
+            "mode: Observe, optional: true, apiKey: { credentialRefs: [{ name: gone }] }".to_owned(),
+            "apiKey: 7".to_owned(),
+        ] {
+            all.push(format!(
+                "apiVersion: fairway.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {{ name: p, namespace: {ns} }}\n\
+                 spec: {{ targetRefs: [{targets}], {asks} }}"
+            ));
+        }
+    }
+    for keys in ["ada: one", "bob: one, ada: two", "ada: ''"] {
+        all.push(format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: keys, namespace: {ns} }}\ntype: fairway.dev/credentials\n\
+             stringData: {{ {keys} }}"
+        ));
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     let text = |text: String| serde_json::Value::String(text).to_string();
     all.push(format!(

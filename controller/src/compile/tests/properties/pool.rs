@@ -428,6 +428,50 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
              spec: {{ targetRefs: [{targets}], {says} }}"
         ));
     }
+    for (namespace, name, targets, says) in [
+        (
+            "a",
+            "p",
+            "{ GATEWAY, kind: Gateway, name: g }, { GATEWAY, kind: Gateway, name: g, sectionName: m }",
+            "apiKey: { credentialRefs: [{ name: keys }] }",
+        ),
+        (
+            "a",
+            "p",
+            "{ GATEWAY, kind: HTTPRoute, name: r }, { GATEWAY, kind: Gateway, name: w }",
+            "mode: Observe, optional: true, apiKey: { credentialRefs: [{ name: keys, namespace: b }] }",
+        ),
+        (
+            "b",
+            "p",
+            "{ group: '', kind: Service, name: s }, { GATEWAY, kind: GRPCRoute, name: r, sectionName: x }",
+            "apiKey: { credentialRefs: [{ name: keys }], forwardClientIDHeader: x-api-key }",
+        ),
+        (
+            "b",
+            "p",
+            "{ group: '', kind: Service, name: s }, { GATEWAY, kind: ListenerSet, name: ls }",
+            "apiKey: { credentialRefs: [{ name: keys, namespace: a }], forwardClientIDHeader: x-client }",
+        ),
+        (
+            "b",
+            "q",
+            "{ GATEWAY, kind: TCPRoute, name: r }, { group: '', kind: Service, name: s }",
+            "apiKey: 7",
+        ),
+    ] {
+        let targets = targets.replace("GATEWAY", GATEWAY_API);
+        add(&format!(
+            "apiVersion: fairway.dev/v1alpha1\nkind: AuthenticationPolicy\nmetadata: {{ name: {name}, namespace: {namespace} }}\n\
+             spec: {{ targetRefs: [{targets}], {says} }}"
+        ));
+    }
+    for (namespace, keys) in [("a", "ada: one"), ("a", "ada: one, bob: one"), ("b", "ada: two, bob: one")] {
+        add(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: keys, namespace: {namespace} }}\ntype: fairway.dev/credentials\n\
+             stringData: {{ {keys} }}"
+        ));
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     for (chain, key) in
         [(certified.cert.pem(), certified.signing_key.serialize_pem()), ("x".into(), "y".into())]

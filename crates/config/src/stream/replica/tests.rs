@@ -33,6 +33,7 @@ fn backend(name: &str, port: u16) -> Resource {
         via: None,
         authorizations: vec![],
         limits: vec![],
+        authentications: vec![],
     }))
 }
 
