@@ -7,8 +7,8 @@ use super::View;
 use crate::fixtures::{attachment, listener, prefix, route, rule};
 use crate::testing::{MemoryProxy, backend, cors, endpoint, redirect, to};
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, BackendTarget, Filter, Listener, OriginPattern, Resource, Route, Rule,
-    Unresolved, WeightedBackend,
+    AppProtocol, AuthenticationKey, AuthorizationKey, BackendTarget, Filter, Listener, OriginPattern,
+    Resource, Route, Rule, Unresolved, WeightedBackend,
 };
 use fairway_runtime::admin::Content;
 use std::sync::Arc;
@@ -50,12 +50,16 @@ fn rules() -> Vec<Rule> {
     ];
     let mut rules = Vec::new();
     for filters in &filters {
-        for authorizations in [vec![], vec![AuthorizationKey::from("not known")]] {
+        for guards in [&[][..], &["authorization"], &["authentication"]] {
             for backends in &backends {
                 let (filters, backends) = (filters.clone(), backends.clone());
                 let path = prefix(&format!("/{}", rules.len()));
-                let authorizations = authorizations.clone();
-                rules.push(Rule { filters, backends, authorizations, ..rule(vec![path], "web") });
+                let named = |what| guards.contains(&what).then_some("not known");
+                let authorizations = named("authorization").into_iter().map(AuthorizationKey::from).collect();
+                let authentications =
+                    named("authentication").into_iter().map(AuthenticationKey::from).collect();
+                let plain = rule(vec![path], "web");
+                rules.push(Rule { filters, backends, authorizations, authentications, ..plain });
             }
         }
     }

@@ -9,6 +9,7 @@ use fairway_config::model::{
     Mirror, OriginPattern, PathMatch, RateLimit, Resource, ResourceKey, ResourceKind, Route, Rule,
 };
 use fairway_policy::{Action, Condition, Mode};
+use fairway_runtime::admin::Content;
 use http::HeaderName;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -525,6 +526,38 @@ async fn a_token_or_a_key_or_both() {
                 }
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explanation_says_what_clients_are_asked_for_and_goes_on_as_if_they_had_it() {
+    local(async {
+        let explained = |running: &Running, path: &str| {
+            let said = running.proxy.view().explain(&format!("url=http://a.ex{path}"));
+            let Content::Text(said) = said else { panic!("{path}") };
+            said
+        };
+        for (at, shown) in [(0, "\nwho      "), (1, "\nwho      "), (2, "\n         asks ")] {
+            for policy in [usual("shop/keys"), Authentication { mode: Mode::Observe, ..usual("shop/keys") }] {
+                let named = |number| if number == at { vec!["shop/keys"] } else { vec![] };
+                let observed = policy.mode == Mode::Observe;
+                let scene = Scene {
+                    at_listener: named(0),
+                    at_rule: named(1),
+                    at_backend: named(2),
+                    ..Scene::default()
+                };
+                let said = explained(&scene.start([policy]), "/");
+                assert!(said.contains(&format!("{shown}shop/keys: ")), "{at}: {said}");
+                assert_eq!(said.contains("; only observed"), observed, "{at}: {said}");
+                assert!(said.contains("outcome  it goes to asked"), "{at}: {said}");
+            }
+        }
+        let scene = Scene { at_rule: vec!["shop/gone"], ..Scene::default() };
+        let said = explained(&scene.start([]), "/");
+        assert!(said.contains("(unresolved_authentication)"), "{said}");
+        assert!(said.contains("who      shop/gone: not known here"), "{said}");
     })
     .await;
 }

@@ -61,7 +61,7 @@ impl Policy for AuthenticationPolicy {
 
 /// What a policy says, if it can be read.
 fn spec(policy: &AuthenticationPolicy) -> Option<&AuthenticationPolicySpec> {
-    policy.spec.spec.as_ref().ok()
+    policy.spec.spec.as_ref().ok().filter(|_| policy.meta.unreadable.is_none())
 }
 
 /// Whether a policy's decision counts.

@@ -137,7 +137,7 @@ impl Review<'_> {
         }
         let note = (!bytes.is_empty() && is_enforced(self.policy)).then(|| {
             let names = names.join(", ");
-            format!("bytes have no credentials, so these listeners are closed: {names}; name the others in `sectionName` to leave them open")
+            format!("Bytes have no credentials, so these listeners are closed: {names}; name the others in `sectionName` to leave them open")
         });
         let carriers =
             requests.iter().chain(&bytes).map(|it| ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));

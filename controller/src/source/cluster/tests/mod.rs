@@ -412,12 +412,17 @@ async fn only_what_may_matter_is_asked_for() {
     next(&mut cluster).await;
     sleep(Duration::from_secs(1)).await;
     let requests = server.take_requests();
-    for (kind, selector) in
-        [("secrets", "type%3Dkubernetes.io%2Ftls"), ("pods", "status.phase%21%3DSucceeded")]
-    {
+    for (kind, selectors) in [
+        ("secrets", &["type%3Dkubernetes.io%2Ftls", "type%3Dfairway.dev%2Fcredentials"][..]),
+        ("pods", &["status.phase%21%3DSucceeded"][..]),
+    ] {
         let of_kind: Vec<&String> = requests.iter().filter(|it| it.contains(&format!("/{kind}?"))).collect();
-        assert!(of_kind.len() >= 2, "listed and watched: {requests:?}");
-        assert!(of_kind.iter().all(|it| it.contains(selector)), "{of_kind:?}");
+        for selector in selectors {
+            let of_selector = of_kind.iter().filter(|it| it.contains(selector)).count();
+            assert!(of_selector >= 2, "listed and watched: {requests:?}");
+        }
+        let is_selected = |it: &&&String| selectors.iter().any(|selector| it.contains(selector));
+        assert_eq!(of_kind.iter().filter(is_selected).count(), of_kind.len(), "{of_kind:?}");
     }
 }
 
