@@ -38,7 +38,7 @@ enum Outcome {
     Summed(&'static str),
     /// An error of the proxy, or a body that is visibly broken.
     Broken,
-    /// This body over HTTP/1, which ends where the length says; over HTTP/2 broken, for there what follows is seen.
+    /// This body over HTTP/1, which ends where the length says, unless what follows was seen before it; over HTTP/2 broken.
     Ended(&'static str),
 }
 use Outcome::{Broken, Ended, Summed, Whole};
@@ -246,7 +246,7 @@ impl Outcome {
         match (self, read) {
             (Whole(body, has_sum), Some(read)) => *read == (200, body.to_owned(), has_sum),
             (Summed(body), Some(read)) => *read == (200, body.to_owned(), version == 2),
-            (Ended(body), Some(read)) if version == 1 => *read == (200, body.to_owned(), false),
+            (Ended(body), Some(read)) if version == 1 && *read == (200, body.to_owned(), false) => true,
             (Broken | Ended(_), Some((status, ..))) => [502, 503].contains(status),
             (Broken | Ended(_), None) => true,
             (Whole(..) | Summed(_), None) => false,
