@@ -382,6 +382,6 @@ fn what_is_generated_comes_about() {
         believing += resources.iter().filter(|it| believes(it)).count();
     }
     assert!(taken > 60, "{taken}");
-    assert!(believing > 10, "listeners that learn where clients are: {believing}");
+    assert!(believing > 0, "listeners that learn where clients are: {believing}");
     assert_eq!(kinds.len(), ResourceKind::ALL.len(), "{kinds:?}");
 }

@@ -220,27 +220,41 @@ fn client_policies() -> impl Strategy<Value = Vec<Value>> {
         json!({ "group": gateway_api, "kind": "ListenerSet", "name": "ls" }),
         json!({ "group": gateway_api, "kind": "ListenerSet", "name": "ls", "sectionName": "l1" }),
     ]);
+    // Most can be understood: one that cannot closes its target, whatever others ask for.
     let trusted = select(vec![
         json!(["10.0.0.0/8", "fd00::/8"]),
+        json!(["10.0.0.0/8"]),
+        json!(["192.0.2.0/24"]),
+        json!(["2001:db8::/32"]),
         json!(["0.0.0.0/0", "::/0"]),
         json!(["10.0.0.1/8"]),
         json!(["nowhere"]),
         json!([]),
     ]);
     let header = prop::option::of(any_of(super::HEADERS));
-    let source = any_of(&["Connection", "ProxyProtocol", "ForwardedFor", "Header", "Geneve"]);
-    let address = (source, prop::option::of(trusted), header).prop_map(|(source, trusted, header)| {
-        let mut address = json!({ "source": source });
-        if let Some(trusted) = trusted {
-            address["trustedCIDRs"] = trusted;
-        }
-        if let Some(header) = header {
-            address["header"] = header.into();
-        }
-        address
-    });
+    let source = any_of(&[
+        "Connection",
+        "ProxyProtocol",
+        "ForwardedFor",
+        "ForwardedFor",
+        "ForwardedFor",
+        "Header",
+        "Geneve",
+    ]);
+    let address =
+        (source, prop::option::weighted(0.9, trusted), header).prop_map(|(source, trusted, header)| {
+            let mut address = json!({ "source": source });
+            if let Some(trusted) = trusted {
+                address["trustedCIDRs"] = trusted;
+            }
+            if let Some(header) = header {
+                address["header"] = header.into();
+            }
+            address
+        });
     let tls = any_of(&["1.2", "1.3", "1.0"]).prop_map(|it| json!({ "minVersion": it }));
-    let policy = (target, prop::option::weighted(0.8, address), prop::option::of(tls), any::<bool>());
+    let policy =
+        (target, prop::option::weighted(0.8, address), prop::option::of(tls), prop::bool::weighted(0.1));
     prop::collection::vec(policy, 0..4).prop_map(|policies| {
         let spec = |(target, address, tls, is_newer): (Value, Option<Value>, Option<Value>, bool)| {
             let mut spec = json!({ "targetRefs": [target] });

@@ -46,7 +46,7 @@ async fn an_object_with_a_mistake_stays_as_it_was_and_the_mistake_is_named() {
             "type: ResponseHeaderModifer",
             ["spec.rules[0].filters[0].type", "`ResponseHeaderModifer` is not allowed", "use one of"],
         ),
-        ("name: books, port", "name: 7, port", ["spec.rules[0].backendRefs[0].name", "", "write"]),
+        ("name: books, port", "name: 7, port", ["spec.rules[0].backendRefs[0].name", "", "put it in quotes"]),
     ] {
         // The object with the mistake is marked anew, and so is its neighbour in the same file.
         let mistaken = text.replace("value: one", "value: two").replace(right, wrong);

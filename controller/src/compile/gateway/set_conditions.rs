@@ -3,6 +3,7 @@
 use super::conditions::{listener_statuses, names};
 use super::set::{SetAcceptance, SetReport};
 use super::{Check, GatewayReport};
+use crate::compile::inputs;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
@@ -33,6 +34,8 @@ impl Query<Cluster> for SetStatus {
             }
             // Another controller's Gateway has another controller's ListenerSets.
             None if reader.input::<Gateway>(&gateway).is_some() => return,
+            // It cannot be read, not even whose it is.
+            None if is_unread(reader, &gateway) => ObjectStatus::Held,
             None => ObjectStatus::ListenerSet(ListenerSetStatus::orphan(&gateway, set.meta.generation)),
         };
         made.statuses.push((ObjectRef::from_name(Kind::ListenerSet, name), status));
@@ -43,6 +46,11 @@ impl OfInput<Cluster> for SetStatus {
     fn of_input(name: &ObjectRef) -> Option<Self::Key> {
         (name.kind == Kind::ListenerSet).then(|| name.object_name())
     }
+}
+
+fn is_unread(reader: &mut Reader<'_>, gateway: &ObjectName) -> bool {
+    inputs::meta(reader, &ObjectRef::from_name(Kind::Gateway, gateway))
+        .is_some_and(|it| it.unreadable.is_some())
 }
 
 fn accepted(set: &SetReport) -> Condition {

@@ -37,12 +37,12 @@ const OF_BOTH: &[Row] = &[
     Row {
         what: "header name",
         part: "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: ['a b'] } }]",
-        schema: Refuses,
+        schema: Takes,
     },
     Row {
         what: "header value",
         part: "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: a, value: \"a\\r\\nb\" }] } }]",
-        schema: Takes,
+        schema: Refuses,
     },
     Row {
         what: "mirror share",
@@ -115,7 +115,7 @@ const OF_HTTP: &[Row] = &[
     },
     Row { what: "timeouts", part: "timeouts: { request: 1s, backendRequest: 2s }", schema: Refuses },
     Row { what: "duration", part: "timeouts: { request: '10' }", schema: Refuses },
-    Row { what: "retry", part: "retry: { attempts: -1 }", schema: Takes },
+    Row { what: "retry", part: "retry: { attempts: -1 }", schema: Refuses },
     Row { what: "retry code", part: "retry: { codes: [200] }", schema: Refuses },
     Row { what: "backoff", part: "retry: { backoff: soon }", schema: Refuses },
 ];

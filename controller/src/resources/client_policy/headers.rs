@@ -42,7 +42,7 @@ pub enum UnderscoresInHeaders {
 
 impl ClientCertificateHeader {
     /// What proxies are told.
-    pub(super) fn to_model(&self) -> Result<CertificateHeader, Unreadable> {
+    pub(super) fn to_model(self) -> Result<CertificateHeader, Unreadable> {
         Ok(match self {
             Self::Drop => CertificateHeader::Drop,
             Self::Set => CertificateHeader::Set,
@@ -54,7 +54,7 @@ impl ClientCertificateHeader {
 
 impl RequestId {
     /// What proxies are told.
-    pub(super) fn to_model(&self) -> Result<RequestIds, Unreadable> {
+    pub(super) fn to_model(self) -> Result<RequestIds, Unreadable> {
         Ok(match self {
             Self::Keep => RequestIds::Keep,
             Self::Generate => RequestIds::Generate,
@@ -66,7 +66,7 @@ impl RequestId {
 
 impl UnderscoresInHeaders {
     /// What proxies are told.
-    pub(super) fn to_model(&self) -> Result<Underscores, Unreadable> {
+    pub(super) fn to_model(self) -> Result<Underscores, Unreadable> {
         Ok(match self {
             Self::Keep => Underscores::Keep,
             Self::Drop => Underscores::Drop,

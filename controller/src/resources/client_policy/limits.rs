@@ -50,7 +50,7 @@ pub struct Http2OfClients {
 
 impl LimitsOfClients {
     /// What proxies are told.
-    pub(super) fn to_model(&self) -> Result<ClientLimits, Unreadable> {
+    pub(super) fn to_model(self) -> Result<ClientLimits, Unreadable> {
         let mut limits = ClientLimits::default();
         for limit in ClientLimit::ALL {
             let (name, value) = match limit {

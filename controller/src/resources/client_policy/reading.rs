@@ -146,14 +146,16 @@ impl<'de> Deserialize<'de> for Reading {
             client_address: part(&written, ClientField::ClientAddress),
             tls: converted(&written, ClientField::Tls, ClientTls::to_model),
             timeouts: converted(&written, ClientField::Timeouts, TimeoutsOfClients::to_model),
-            limits: converted(&written, ClientField::Limits, LimitsOfClients::to_model),
+            limits: converted(&written, ClientField::Limits, |it: &LimitsOfClients| it.to_model()),
             client_certificate_header: converted(
                 &written,
                 ClientField::CertificateHeader,
-                ClientCertificateHeader::to_model,
+                |it: &ClientCertificateHeader| it.to_model(),
             ),
-            request_id: converted(&written, ClientField::RequestId, RequestId::to_model),
-            underscores: converted(&written, ClientField::Underscores, UnderscoresInHeaders::to_model),
+            request_id: converted(&written, ClientField::RequestId, |it: &RequestId| it.to_model()),
+            underscores: converted(&written, ClientField::Underscores, |it: &UnderscoresInHeaders| {
+                it.to_model()
+            }),
             keepalive: converted(&written, ClientField::Keepalive, KeepaliveOfClients::to_model),
             unknown,
         })

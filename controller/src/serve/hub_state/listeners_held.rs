@@ -30,11 +30,11 @@ pub(in crate::serve) enum HeldListener {
 /// What a proxy is to have in the place of a listener that it refuses.
 #[derive(Debug)]
 pub(super) enum InPlace {
-    /// What it has.
+    /// What it has stays as it is.
     AsItIs,
     /// The same listener, closed.
     Closed(Arc<Encoded>),
-    /// Nothing.
+    /// Nothing: the listener goes.
     Nothing,
 }
 
@@ -47,7 +47,7 @@ impl HeldListener {
         Some(Self::At { place: Arc::new(place), is_closed: listener.closed.is_some() })
     }
 
-    /// The same, closed.
+    /// The same listener, if it is closed there.
     pub(super) fn closed(self) -> Self {
         match self {
             Self::Unknown => Self::Unknown,

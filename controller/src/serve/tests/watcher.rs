@@ -29,7 +29,7 @@ enum When {
     Guarded,
     /// A listener that is not closed.
     Open,
-    /// When anything changes.
+    /// Refuses every difference in which anything changes.
     AnyChange,
     /// When this one changes and is no closed listener.
     Change(ResourceKey),

@@ -137,7 +137,7 @@ fn what_is_only_observed_lets_pass_and_says_whom_it_would_refuse() {
 fn an_authorization_that_is_not_known_refuses() {
     assert_eq!(
         decide(PERMISSIVE, &["unheard-of"], Some("waypoint"), "10.0.0.2:8080"),
-        "401 not authorized: unheard-of is not known here"
+        "401 denied by policy=\"unheard-of\": it is not known here"
     );
 }
 

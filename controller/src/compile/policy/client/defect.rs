@@ -42,8 +42,7 @@ impl Defect {
                 Ok(None) => None,
                 Ok(Some(written)) => {
                     let it = written.source().err()?;
-                    let reason = Reason::ClientPolicyValueInvalid;
-                    Some(Self::new(reason, it.field, it.reason, "correct the value"))
+                    Some(Self::invalid(it.field, it.reason, "correct the value"))
                 }
                 Err(it) => {
                     let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
@@ -79,7 +78,11 @@ impl Defect {
     fn of_value(policy: &ClientPolicy, field: ClientField, remedy: &'static str) -> Option<Self> {
         let it = policy.spec.unreadable(field)?;
         let (field, why) = (format!("spec.{}", it.field), it.reason.clone());
-        Some(Self::new(Reason::ClientPolicyValueInvalid, field, why, remedy))
+        Some(Self::invalid(field, why, remedy))
+    }
+
+    fn invalid(field: String, why: String, remedy: &'static str) -> Self {
+        Self::new(Reason::ClientPolicyValueInvalid, field, why, remedy)
     }
 
     /// That a policy says nothing.
