@@ -10,7 +10,7 @@ use fairway_config::model::{ClaimHeader, CredentialPlace, JwtProvider};
 use fairway_waypoint::authentication::{JwtVerifier, Presented, TokenCache};
 use http::{HeaderName, Request};
 use std::hint::black_box;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// As in the program.
 #[global_allocator]

@@ -26,13 +26,16 @@ const MOST_BYTES: usize = 8 * 1024;
 /// Seconds that the clocks of an issuer and of this proxy may be apart.
 const LEEWAY: u64 = 60;
 
+/// Places where a token may stand, and the providers that look there.
+type ProvidersAt = (Box<[CredentialPlace]>, Vec<usize>);
+
 /// Verifies the tokens of a policy.
 pub struct JwtVerifier {
     /// Tells its results from those of every other in a cache that all share.
     id: u64,
     providers: Box<[Provider]>,
     /// The places in which tokens stand, and the providers that look there.
-    places: Box<[(Box<[CredentialPlace]>, Vec<usize>)]>,
+    places: Box<[ProvidersAt]>,
 }
 
 struct Provider {
@@ -86,7 +89,7 @@ impl JwtVerifier {
             })
         };
         let providers = providers.iter().map(read).collect::<Option<Box<[Provider]>>>()?;
-        let mut places: Vec<(Box<[CredentialPlace]>, Vec<usize>)> = Vec::new();
+        let mut places: Vec<ProvidersAt> = Vec::new();
         for (index, it) in providers.iter().enumerate() {
             match places.iter_mut().find(|(at, _)| *at == it.places) {
                 Some((_, all)) => all.push(index),
