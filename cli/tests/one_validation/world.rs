@@ -220,7 +220,6 @@ fn client_policies() -> impl Strategy<Value = Vec<Value>> {
         json!({ "group": gateway_api, "kind": "ListenerSet", "name": "ls" }),
         json!({ "group": gateway_api, "kind": "ListenerSet", "name": "ls", "sectionName": "l1" }),
     ]);
-    // Most can be understood: one that cannot closes its target, whatever others ask for.
     let trusted = select(vec![
         json!(["10.0.0.0/8", "fd00::/8"]),
         json!(["10.0.0.0/8"]),
@@ -255,7 +254,11 @@ fn client_policies() -> impl Strategy<Value = Vec<Value>> {
     let tls = any_of(&["1.2", "1.3", "1.0"]).prop_map(|it| json!({ "minVersion": it }));
     let policy =
         (target, prop::option::weighted(0.8, address), prop::option::of(tls), prop::bool::weighted(0.1));
-    prop::collection::vec(policy, 0..4).prop_map(|policies| {
+    // One by itself that can be understood, or any: one that cannot be closes its target, whatever others ask for.
+    let understood = json!({ "source": "ForwardedFor", "trustedCIDRs": ["10.0.0.0/8"] });
+    let whole = json!({ "group": gateway_api, "kind": "Gateway", "name": "g" });
+    let one = Just(vec![(whole, Some(understood), None, false)]);
+    prop_oneof![one, prop::collection::vec(policy, 0..4)].prop_map(|policies| {
         let spec = |(target, address, tls, is_newer): (Value, Option<Value>, Option<Value>, bool)| {
             let mut spec = json!({ "targetRefs": [target] });
             if let Some(address) = address {
