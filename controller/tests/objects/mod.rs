@@ -123,6 +123,36 @@ fn rate_limit_policy(size: Size) -> Value {
     )
 }
 
+/// As many issuers as one has, each with as many keys as fit, and as many exemptions, for as many targets.
+fn authentication_policy(size: Size) -> Value {
+    let key = |it: usize| {
+        format!(
+            r#"{{"kty":"oct","kid":"{it}","k":"{}"}}"#,
+            "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+        )
+    };
+    let keys: Vec<String> = (0..600).map(key).collect();
+    let inline = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+    let names = |what: &str| (0..16).map(|it| format!("{what}{it}")).collect::<Vec<_>>();
+    let claims: Vec<Value> =
+        (0..16).map(|it| json!({ "claim": format!("c{it}"), "header": format!("x-c{it}") })).collect();
+    let provider = |it: usize| {
+        json!({
+            "name": format!("p{it}"), "issuer": format!("https://{it}.example"), "audiences": names("a"),
+            "jwks": { "inline": inline }, "claimToHeaders": claims,
+        })
+    };
+    let paths: Vec<Value> =
+        (0..16).map(|it| json!({ "value": format!("/{it}/{}", "a".repeat(900)) })).collect();
+    let target = |it: usize| json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g", "sectionName": format!("l{it}") });
+    let spec = json!({
+        "targetRefs": (0..16).map(target).collect::<Vec<_>>(),
+        "exempt": fill(size, 16, |_| json!({ "paths": paths })),
+        "jwt": { "providers": fill(size, 8, provider) },
+    });
+    object("fairway.dev/v1alpha1", "AuthenticationPolicy", "p", spec)
+}
+
 fn access_policy(name: &str, rules: Vec<Value>) -> Value {
     let target = |group: &str, kind: &str, name: &str| json!({ "group": group, "kind": kind, "name": name });
     let gateway_api = "gateway.networking.k8s.io";
@@ -383,6 +413,7 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
                 .collect(),
         ),
         ("rate limit policy", vec![rate_limit_policy(size)]),
+        ("authentication policy", vec![authentication_policy(size)]),
         (
             "client policy",
             vec![object(
